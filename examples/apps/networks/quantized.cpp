@@ -1,0 +1,8 @@
+// The quantized networks.
+
+#define QAT_NETWORKS_HERE
+#include "experiments.hpp"
+
+QAT_NETWORK(, stock)
+QAT_NETWORK(, exp1)
+QAT_NETWORK(, exp2)

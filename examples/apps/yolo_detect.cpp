@@ -1,0 +1,9 @@
+// yolo-detect with the experiments of the reference study. For your own, list them in a catalogue of yours.
+
+#include "networks/experiments.hpp"
+
+#include <yolo/apps/detect.hpp>
+
+int main(int argc, char** argv) {
+    return yolo::apps::detect(yolo::Catalogue(yolo::experiments::all), argc, argv);
+}

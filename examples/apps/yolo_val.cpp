@@ -1,0 +1,9 @@
+// yolo-val with the experiments of the reference study. For your own, list them in a catalogue of yours.
+
+#include "networks/experiments.hpp"
+
+#include <yolo/apps/val.hpp>
+
+int main(int argc, char** argv) {
+    return yolo::apps::val(yolo::Catalogue(yolo::experiments::all), argc, argv);
+}

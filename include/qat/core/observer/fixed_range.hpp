@@ -1,0 +1,20 @@
+#pragma once
+// A range that is known beforehand, whatever the data: [0, 1] of an image, [-8, 8) of logits that saturate there.
+
+#include <qat/core/slots.hpp>
+
+#include <ratio>
+#include <string_view>
+
+namespace qat {
+
+/// Lo, Hi: std::ratio, since clang 14 has no floating-point template arguments. FixedRange<std::ratio<-8>, std::ratio<8>>
+template <class Lo, class Hi> struct FixedRange {
+    using slot = slot::observer;
+    static constexpr std::string_view name = "fixed range";
+    static constexpr bool fixed = true;
+    static constexpr double lo = double(Lo::num) / double(Lo::den), hi = double(Hi::num) / double(Hi::den);
+    static_assert(lo < hi, "qat::FixedRange: the lower end is not below the upper; swap them");
+};
+
+}  // namespace qat

@@ -1,0 +1,24 @@
+#pragma once
+// r += m * (seen - r), starting with the first extremes seen.
+// torch.ao: MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver.
+
+#include <qat/core/slots.hpp>
+
+#include <ratio>
+#include <string_view>
+
+namespace qat {
+
+/// Momentum: a std::ratio, since clang 14 has no floating-point template arguments.
+template <class Momentum = std::ratio<1, 100>> struct MovingAverageMinMax {
+    using slot = slot::observer;
+    static constexpr std::string_view name = "moving-average min-max";
+    static constexpr bool fixed = false;
+    static constexpr double momentum = double(Momentum::num) / double(Momentum::den);
+
+    template <class T, class Extreme> static T follow(T const& range, T const& seen, Extreme) {
+        return range + momentum * (seen - range);
+    }
+};
+
+}  // namespace qat

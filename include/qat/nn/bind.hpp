@@ -1,0 +1,82 @@
+#pragma once
+// Before training: find out which results meet, and let those share one grid ("pre-bind" of the reference study).
+
+#include <qat/graph/scale_groups.hpp>
+#include <qat/nn/producer.hpp>
+
+namespace qat::nn {
+
+/// Results on one grid by their paths, the owner first. joins: where they meet.
+struct ScaleGroup {
+    std::vector<std::string> members, joins;
+    std::shared_ptr<Grid> grid;
+};
+
+/// The network as a graph. The graph points into the model and must not outlive it.
+template <class Model> graph::Graph trace(Model& model, graph::Shape input) {
+    graph::Graph g;
+    for (auto const& item : model->named_modules()) g.paths[item.value().get()] = item.key();
+    model(g.input(std::move(input)));
+    return g;
+}
+
+/// Makes all producers that meet at a join share the grid of the first. Idempotent.
+inline std::vector<ScaleGroup> align_joins(graph::Graph const& g) {
+    std::vector<ScaleGroup> groups;
+    for (auto const& nodes : graph::scale_groups(g)) {
+        auto& group = groups.emplace_back();
+        Producer const& owner = *g[nodes.members.front()].producer;
+        group.grid = owner.grid();
+        for (int member : nodes.members) {
+            g[member].producer->share_grid_of(owner);
+            group.members.push_back(g[member].path);
+        }
+        for (int join : nodes.joins) group.joins.push_back(g[join].path);
+    }
+    return groups;
+}
+
+/// The joins whose branches lie on more than one grid: none after bind() under AlignInputs.
+inline std::vector<std::string> misaligned_joins(graph::Graph const& g) {
+    std::vector<std::string> paths;
+    for (auto const& n : g.nodes) {
+        if (!graph::is_join(n)) continue;
+        std::set<Grid const*> grids;
+        for (int input : n.inputs)
+            for (int o : graph::origins(g, input)) grids.insert(g[o].producer->grid().get());
+        if (grids.size() > 1) paths.push_back(n.path);
+    }
+    return paths;
+}
+
+/// Applies the model's join policy. Call once after construction, before load, copies or the optimizer.
+/// Unaligned: nothing to do.
+template <class Model> std::vector<ScaleGroup> bind(Model& model, graph::Shape input = {1, 3, 64, 64}) {
+    using A = typename Model::ContainedType::arithmetic;
+    if constexpr (A::join::aligned) return align_joins(trace(model, std::move(input)));
+    else return {};
+}
+
+/// Parameters and buffers by name. requires: both built and bound the same way.
+inline void copy_state(torch::nn::Module const& from, torch::nn::Module& to) {
+    torch::NoGradGuard no_grad;
+    auto const copy_all = [](auto const& source, auto target) {
+        TORCH_CHECK(source.size() == target.size(), "copy_state: ", source.size(), " tensors do not fit ", target.size(),
+                    "; bind both models before");
+        for (auto const& item : source) target[item.key()].copy_(item.value());
+    };
+    copy_all(from.named_parameters(), to.named_parameters());
+    copy_all(from.named_buffers(), to.named_buffers());
+}
+
+/// A copy with its own parameters and the same sharing: build, bind, copy values by name.
+/// (torch's clone() cannot know what is shared.)
+template <class Model> Model replicate(Model const& model) {
+    Model copy(model->options);
+    bind(copy);
+    copy->to(model->parameters().front().device());
+    copy_state(*model, *copy);
+    return copy;
+}
+
+}  // namespace qat::nn

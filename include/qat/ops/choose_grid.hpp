@@ -1,0 +1,47 @@
+#pragma once
+// From ranges to grids, for tensors of ranges on any device, without waiting for the device.
+// The scalar rule is choose_grid in core/arithmetic.hpp; tests hold the two together bit for bit.
+
+#include <qat/core/quantizer.hpp>
+#include <qat/torch.hpp>
+
+namespace qat {
+
+/// Of a tensor, or of every channel of one.
+struct GridTensors {
+    torch::Tensor scale;                   // real units per integer step    [] or [C], float32
+    torch::Tensor zero_point;              // the integer that means 0.0     [] or [C], int32
+};
+
+/// log2 x rounded up, to the nearest or down, exactly. requires x > 0.
+inline torch::Tensor exponent(torch::Tensor const& x, Toward way) {
+    auto const [mantissa, power] = torch::frexp(x);                // x = mantissa * 2^power, 1/2 <= mantissa < 1
+    auto const down = power - 1;
+    if (way == Toward::down) return down;
+    constexpr float half = 0.5f, root = 0.70710678f;               // up unless x = 2^down; up from 2^(down + 1/2)
+    return down + (way == Toward::up ? mantissa > half : mantissa >= root).to(torch::kInt);
+}
+
+/// The grids of this specification that cover [min, max] and zero.                                [] or [C] each
+template <class Spec> GridTensors choose_grid(torch::Tensor min, torch::Tensor max) {
+    using F = typename Spec::format;
+    min = min.clamp_max(0), max = max.clamp_min(0);
+    if constexpr (Spec::scheme::symmetric) {
+        auto const reach = F::is_signed ? torch::maximum(-min, max) : max;
+        auto const zero = torch::zeros(reach.sizes(), reach.options().dtype(torch::kInt));
+        if constexpr (Spec::scale::power_of_two) {
+            constexpr auto steps = static_cast<double>(F::hi + 1);
+            auto const k = exponent(reach.clamp_min(smallest_scale * steps), Spec::scale::way);
+            return {torch::ldexp(torch::ones_like(reach), k) / steps, zero};
+        } else {
+            constexpr double steps = F::is_signed ? static_cast<double>(F::hi - F::lo) / 2 : static_cast<double>(F::hi);
+            return {(reach / steps).clamp_min(smallest_scale), zero};
+        }
+    } else {
+        auto const scale = ((max - min) / static_cast<double>(F::hi - F::lo)).clamp_min(smallest_scale);
+        auto const zero = static_cast<double>(F::lo) - torch::round(min / scale);
+        return {scale, zero.clamp(static_cast<double>(F::lo), static_cast<double>(F::hi)).to(torch::kInt)};
+    }
+}
+
+}  // namespace qat

@@ -1,0 +1,148 @@
+#pragma once
+// What the command lines share: errors as one sentence, devices, a run described by a JSON file.
+
+#include <CLI/CLI.hpp>
+#include <spdlog/spdlog.h>
+#include <yolo/io/checkpoint.hpp>
+#include <yolo/io/run_file.hpp>
+#include <yolo/io/transfer.hpp>
+#include <yolo/model/typed_detector.hpp>
+
+#include <atomic>
+#include <csignal>
+#include <fstream>
+#include <iostream>
+#include <unistd.h>
+
+namespace yolo::apps {
+
+/// "": CUDA where there is one, else the CPU. "cpu", "0", "cuda:1". throws std::runtime_error if it is not there.
+inline torch::Device device(std::string const& name) {
+    if (name == "cpu") return torch::kCPU;
+    bool const cuda = torch::cuda::is_available();
+    if (name.empty()) return cuda ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
+    auto const number = name.starts_with("cuda:") ? name.substr(5) : name == "cuda" ? "0" : name;
+    if (number.empty() || number.find_first_not_of("0123456789") != number.npos)
+        throw std::runtime_error("--device " + name + " is no device; want cpu, 0 or cuda:0 (one device: training in "
+                                                      "parallel is not supported)");
+    auto const index = std::stoi(number);
+    if (!cuda || index >= static_cast<int>(torch::cuda::device_count()))
+        throw std::runtime_error("--device " + name + ": there is no such CUDA device here; use --device cpu");
+    return {torch::kCUDA, static_cast<c10::DeviceIndex>(index)};
+}
+
+/// Arguments as if the JSON file's keys had been written before the command line's own: {"epochs": 12} is --epochs 12.
+/// A key that is no option is an error. true is the flag, false and null nothing, a list several values.
+inline std::vector<std::string> arguments_of(std::filesystem::path const& file, CLI::App const& app) {
+    auto const json = load_json(file);
+    std::vector<std::string> known;
+    for (auto const* option : app.get_options())
+        for (auto const& name : option->get_lnames())
+            if (name != "help" && name != "run") known.push_back(name);
+    require_known_keys(json, {known.begin(), known.end()}, file);
+    std::vector<std::string> arguments;
+    for (auto const& [key, value] : json.items()) {
+        if (value.is_null() || value == false) continue;
+        arguments.push_back("--" + key);
+        if (value == true) continue;
+        for (auto const& item : value.is_array() ? value : nlohmann::json::array({value}))
+            arguments.push_back(item.is_string() ? item.get<std::string>() : item.dump());
+    }
+    return arguments;
+}
+
+/// Parses, runs body and turns exceptions into one line and an exit status: 2 for bad arguments, 1 for failures.
+/// Adds --run FILE.json to the app.
+template <class Body> int run(CLI::App& app, int argc, char const* const* argv, Body&& body) {
+    std::filesystem::path run_file;
+    app.add_option("--run", run_file, "JSON file with options by name; the command line has the last word");
+    app.option_defaults()->always_capture_default();
+    for (auto* option : app.get_options()) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    try {
+        std::vector<std::string> arguments(argv + 1, argv + argc);
+        for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
+            if (arguments[i] == "--run") {
+                auto merged = arguments_of(arguments[i + 1], app);
+                merged.insert(merged.end(), arguments.begin(), arguments.end());
+                arguments = std::move(merged);
+                break;
+            }
+        std::reverse(arguments.begin(), arguments.end());          // CLI11 takes them from the back
+        app.parse(arguments);
+        return body();
+    } catch (CLI::ParseError const& error) {
+        return app.exit(error) == 0 ? 0 : 2;
+    } catch (c10::Error const& error) {
+        std::cerr << "error: " << error.what_without_backtrace() << "\n";
+    } catch (std::exception const& error) {
+        std::cerr << "error: " << error.what() << "\n";
+    }
+    return 1;
+}
+
+inline std::atomic<bool> stop_requested{false};
+inline std::atomic<int> stop_signal{0};
+
+/// SIGINT and SIGTERM ask for a stop after the step; a second one ends the process at once.
+inline void stop_on_signals() {
+    struct sigaction action {};
+    action.sa_handler = [](int number) {
+        if (stop_requested.exchange(true)) _exit(128 + number);
+        stop_signal = number;
+    };
+    sigaction(SIGINT, &action, nullptr);
+    sigaction(SIGTERM, &action, nullptr);
+}
+
+inline YoloV5Options network_options(Manifest const& m) { return {.size = m.size, .classes = m.classes, .anchors = m.anchors}; }
+
+/// A checkpoint's network as it was trained. experiment: "" takes the one the checkpoint names.
+struct LoadedDetector {
+    std::unique_ptr<Detector> detector;
+    ExperimentInfo const* experiment;
+    Manifest manifest;
+};
+inline LoadedDetector load_detector(Catalogue const& catalogue, std::filesystem::path const& weights,
+                                    std::string const& experiment, torch::Device where) {
+    auto checkpoint = load_checkpoint(weights);
+    auto const& named = checkpoint.manifest.experiment;
+    if (experiment.empty() && named.empty())
+        throw std::runtime_error(weights.string() + " does not say which experiment it is of; add --experiment");
+    auto const& info = catalogue.find(experiment.empty() ? named : experiment);
+    LoadedDetector loaded{info.make(network_options(checkpoint.manifest)), &info, checkpoint.manifest};
+    load_state(*loaded.detector, checkpoint.model, Fit::exact, weights.string());
+    loaded.detector->module().to(where);
+    loaded.detector->module().eval();
+    return loaded;
+}
+
+/// "YOLOv5 exp2: 1872157 parameters, 80 classes"
+inline std::string summary(Detector& detector, ExperimentInfo const& experiment) {
+    std::int64_t parameters = 0;
+    for (auto const& p : detector.module().parameters()) parameters += p.numel();
+    return "YOLOv5 " + experiment.name + ": " + std::to_string(parameters) + " parameters, " +
+           std::to_string(detector.options().classes) + " classes";
+}
+
+inline void set_threads(int threads) {
+    if (threads > 0) torch::set_num_threads(threads);
+}
+
+/// A line that is written over while standard error is a terminal; nothing elsewhere.
+class ProgressLine {
+public:
+    void operator()(std::string const& text) {
+        if (!terminal_) return;
+        std::cerr << '\r' << text << "\033[K" << std::flush;
+        shown_ = true;
+    }
+    void end() {
+        if (std::exchange(shown_, false)) std::cerr << "\r\033[K" << std::flush;
+    }
+    ~ProgressLine() { end(); }
+
+private:
+    bool terminal_ = isatty(STDERR_FILENO) == 1, shown_ = false;
+};
+
+}  // namespace yolo::apps

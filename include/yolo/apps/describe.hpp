@@ -1,0 +1,99 @@
+#pragma once
+// yolo-describe: what an experiment is. The choices as a table, the schedule with step numbers, the network as Graphviz
+// before and after binding, and the groups of results that share a scale.
+
+#include <yolo/apps/train.hpp>
+
+#include <qat/graph/dot.hpp>
+
+namespace yolo::apps {
+
+inline int describe(Catalogue const& catalogue, int argc, char const* const* argv) {
+    CLI::App app("Prints what an experiment computes and when it switches something.", "yolo-describe");
+    std::string experiment, size = "n", data, dot, json;
+    int images = 0, batch_size = 16, epochs = 0, image_size = 640;
+    std::int64_t classes = 80;
+    bool list = false;
+    app.add_option("--experiment", experiment, "which; see --list");
+    app.add_flag("--list", list, "the names of all experiments");
+    app.add_option("--model", size, "n s m l x, or depth,width")->capture_default_str();
+    app.add_option("--classes", classes, "of the head");
+    app.add_option("--imgsz,--img,--img-size", image_size, "pixels, for the shapes in the graph");
+    app.add_option("--data", data, "data set YAML whose training images make the schedule's epochs");
+    app.add_option("--images", images, "training images, instead of --data; COCO has 118287");
+    app.add_option("--batch-size", batch_size, "images of a step");
+    app.add_option("--epochs", epochs, "default: what the experiment says");
+    app.add_option("--dot", dot, "write the network as Graphviz to this file (render: dot -Tsvg)");
+    app.add_option("--json", json, "write everything to this file");
+    return run(app, argc, argv, [&]() -> int {
+        if (list) {
+            for (auto const& info : catalogue.all()) std::cout << info.name << "\n";
+            return 0;
+        }
+        if (experiment.empty()) throw std::runtime_error("--experiment is missing; --list names all");
+        if (image_size % 32 != 0) throw std::runtime_error("--imgsz " + std::to_string(image_size) + " is no multiple of 32");
+        auto const& info = catalogue.find(experiment);
+        nlohmann::ordered_json object{{"experiment", info.name}};
+        for (auto const& [about, choice] : info.description) {
+            std::printf("%-20s %s\n", about.c_str(), choice.c_str());
+            object["choices"][about] = choice;
+        }
+
+        if (!data.empty()) {
+            auto const set = load_dataset_yaml(data);
+            require_images(set, Split::train, data);
+            images = static_cast<int>(find_images(set.train).size());
+        }
+        if (images > 0) {
+            auto const steps = (images + batch_size - 1) / batch_size;
+            int const length = epochs > 0 ? epochs : info.schedule.epochs;
+            std::printf("\nschedule: %d images, batch size %d: %d steps an epoch, %d epochs\n", images, batch_size, steps, length);
+            auto const events = qat::plan(info.schedule, steps, length);
+            if (events.empty()) std::printf("  nothing is switched\n");
+            object["schedule"] = nlohmann::ordered_json::array();
+            for (auto const& event : events) {
+                std::printf("  %s\n", event.what.c_str());
+                object["schedule"].push_back({{"step", event.step}, {"what", event.what}});
+            }
+        }
+
+        auto const detector = info.make({.size = size_named(size), .classes = classes});
+        auto const graph = detector->trace({1, 3, image_size, image_size});
+        auto const& groups = detector->scale_groups();
+        std::int64_t parameters = 0;
+        for (auto const& p : detector->module().parameters()) parameters += p.numel();
+        std::printf("\nnetwork: %lld parameters, %zu nodes\n", static_cast<long long>(parameters), graph.nodes.size());
+        object["parameters"] = parameters, object["nodes"] = graph.nodes.size();
+
+        if (info.quantized) {
+            auto const misaligned = qat::nn::misaligned_joins(graph);
+            auto const joins = std::count_if(graph.nodes.begin(), graph.nodes.end(), qat::graph::is_join);
+            object["scale_groups"] = nlohmann::ordered_json::array();
+            if (!groups.empty()) std::printf("\nscale groups: results that share one grid, and where they meet\n");
+            for (std::size_t k = 0; k < groups.size(); ++k) {
+                std::printf("g%-3zu", k);
+                for (auto const& member : groups[k].members) std::printf(" %s", member.c_str());
+                std::printf("  |");
+                for (auto const& join : groups[k].joins) std::printf(" %s", join.c_str());
+                std::printf("\n");
+                object["scale_groups"].push_back({{"members", groups[k].members}, {"joins", groups[k].joins}});
+            }
+            std::printf("\njoins whose inputs share one quantizer: %ld of %ld%s\n", static_cast<long>(joins) -
+                        static_cast<long>(misaligned.size()), static_cast<long>(joins), misaligned.empty() ? ": all" : "");
+            for (auto const& join : misaligned) std::printf("  not %s\n", join.c_str());
+            object["joins"] = joins, object["misaligned_joins"] = misaligned;
+            if (!groups.empty() && !misaligned.empty())
+                throw std::runtime_error("aligned joins whose inputs have different quantizers: this is a defect, please report it");
+        }
+        if (!dot.empty()) {
+            std::ostringstream text;
+            qat::graph::write_dot(text, graph, groups.empty() ? std::vector<qat::graph::ScaleGroup>{} : qat::graph::scale_groups(graph));
+            write_atomically(dot, text.str());
+            std::printf("\n%s: render it with dot -Tsvg %s -o network.svg\n", dot.c_str(), dot.c_str());
+        }
+        if (!json.empty()) write_json(json, object);
+        return 0;
+    });
+}
+
+}  // namespace yolo::apps

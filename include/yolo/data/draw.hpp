@@ -1,0 +1,125 @@
+#pragma once
+// Pictures for people: detections on an image, a batch with its labels as one grid, tensors as files.
+
+#include <yolo/data/loader.hpp>
+
+#include <cstdio>
+
+namespace yolo {
+
+/// One colour a class, far from its neighbours' (hues a golden section apart), BGR.
+inline cv::Scalar class_colour(int cls) {
+    double const turns = 0.02 + 0.61803398875 * cls, hue = 6 * (turns - std::floor(turns));
+    double const strong = cls % 2 ? 255 : 205, weak = cls % 3 ? 40 : 80;
+    auto const channel = [&](double centre) {  // 1 around its own third of the circle, 0 opposite
+        double const away = std::abs(hue - centre), near = std::min(away, 6 - away);
+        return weak + (strong - weak) * std::clamp(2 - near, 0.0, 1.0);
+    };
+    return {channel(4), channel(2), channel(0)};
+}
+
+/// Writes BGR [H, W, 3] in the format that the extension names; makes the folder.
+/// throws std::runtime_error naming the file.
+inline void write_image(std::filesystem::path const& path, cv::Mat const& image) {
+    std::string why;
+    try {
+        if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
+        if (cv::imwrite(path.string(), image, {cv::IMWRITE_JPEG_QUALITY, 92})) return;
+    } catch (std::exception const& error) { why = std::string(" (") + error.what() + ")"; }
+    throw std::runtime_error(path.string() + ": the image cannot be written" + why +
+                             "; want a .jpg or .png file in a folder that can be written to");
+}
+
+/// A planar picture as BGR [H, W, 3].  image: uint8 RGB [3, H, W]
+inline cv::Mat to_picture(torch::Tensor const& image) {
+    if (image.dim() != 3 || image.size(0) != 3 || image.scalar_type() != torch::kUInt8)
+        throw std::runtime_error("to_picture: want a uint8 tensor [3, H, W]");
+    auto const bgr = image.flip(0).permute({1, 2, 0}).contiguous().cpu();  // [H, W, 3]
+    return cv::Mat(static_cast<int>(bgr.size(0)), static_cast<int>(bgr.size(1)), CV_8UC3, bgr.data_ptr())
+        .clone();
+}
+
+/// image: uint8 RGB [3, H, W]
+inline void write_image(std::filesystem::path const& path, torch::Tensor const& image) {
+    write_image(path, to_picture(image));
+}
+
+/// A frame around the box and, where there is one, a label on the class's colour above it (inside at the top
+/// edge).
+inline void draw_box(cv::Mat& image, PixelBox const& box, std::string const& label) {
+    auto const pixel = [](float value) {
+        return static_cast<int>(std::lround(std::clamp(value, -1e6f, 1e6f)));
+    };
+    int const thickness = std::max(1, static_cast<int>(std::lround((image.rows + image.cols) * 0.0015)));
+    cv::Scalar const colour = class_colour(static_cast<int>(box.cls));
+    cv::Point const low(pixel(box.x1), pixel(box.y1)), high(pixel(box.x2), pixel(box.y2));
+    cv::rectangle(image, low, high, colour, thickness);
+    if (label.empty()) return;
+    double const size = std::max(0.35, thickness / 4.0);
+    int baseline = 0;
+    cv::Size const text =
+        cv::getTextSize(label, cv::FONT_HERSHEY_SIMPLEX, size, std::max(1, thickness / 2), &baseline);
+    int const height = text.height + baseline, top = low.y >= height ? low.y - height : low.y;
+    int const left = std::clamp(low.x, 0, std::max(0, image.cols - text.width));
+    cv::rectangle(image, cv::Rect(left, top, text.width, height), colour, cv::FILLED);
+    bool const bright = 0.114 * colour[0] + 0.587 * colour[1] + 0.299 * colour[2] > 140;
+    cv::putText(image, label, {left, top + text.height + baseline / 2}, cv::FONT_HERSHEY_SIMPLEX, size,
+                bright ? cv::Scalar::all(0) : cv::Scalar::all(255), std::max(1, thickness / 2), cv::LINE_AA);
+}
+
+/// The class's name, or its number where there is none.
+inline std::string class_name(std::vector<std::string> const& names, int cls) {
+    bool const known = cls >= 0 && static_cast<std::size_t>(cls) < names.size();
+    return known ? names[static_cast<std::size_t>(cls)] : std::to_string(cls);
+}
+
+/// Boxes with "name confidence" on a copy of the picture `in`, written to `out`.
+/// detections: [n, 6] x1, y1, x2, y2 in pixels of the picture, confidence, class; the surest are drawn last,
+/// on top.
+inline void draw_detections(std::filesystem::path const& in, std::filesystem::path const& out,
+                            torch::Tensor const& detections, std::vector<std::string> const& names) {
+    if (detections.dim() != 2 || detections.size(1) != 6)
+        throw std::runtime_error("draw_detections: want a tensor [n, 6]");
+    cv::Mat image = read_image(in);
+    auto const order = detections.select(1, 4).argsort(-1, false);
+    auto const rows = detections.index_select(0, order).to(torch::kCPU, torch::kFloat).contiguous();
+    auto const value = rows.accessor<float, 2>();
+    for (std::int64_t i = 0; i < rows.size(0); ++i) {
+        char confidence[16];
+        std::snprintf(confidence, sizeof confidence, " %.2f", static_cast<double>(value[i][4]));
+        PixelBox const box{value[i][5], value[i][0], value[i][1], value[i][2], value[i][3]};
+        draw_box(image, box, class_name(names, static_cast<int>(box.cls)) + confidence);
+    }
+    write_image(out, image);
+}
+
+/// Up to `most` pictures of a batch with their labels in a square grid of at most 1920 pixels, written to
+/// `path`.
+inline void write_batch_picture(std::filesystem::path const& path, Batch const& batch,
+                                std::vector<std::string> const& names, int most = 16) {
+    int const count = std::min(most, static_cast<int>(batch.images.size(0)));
+    int const columns = std::max(1, static_cast<int>(std::ceil(std::sqrt(count)))),
+              rows = (count + columns - 1) / columns;
+    int const height = static_cast<int>(batch.images.size(2)), width = static_cast<int>(batch.images.size(3));
+    double const shrink = std::min(1.0, 1920.0 / (columns * std::max(height, width)));
+    cv::Size const cell(static_cast<int>(width * shrink), static_cast<int>(height * shrink));
+    cv::Mat grid(std::max(1, rows) * cell.height, columns * cell.width, CV_8UC3, cv::Scalar::all(255));
+    auto const targets = batch.targets.to(torch::kCPU, torch::kFloat).contiguous();
+    auto const target = targets.accessor<float, 2>();
+    for (int i = 0; i < count; ++i) {
+        cv::Mat const picture = to_picture(batch.images[i]);
+        cv::Mat place =
+            grid(cv::Rect(i % columns * cell.width, i / columns * cell.height, cell.width, cell.height));
+        cv::resize(picture, place, cell, 0, 0, cv::INTER_AREA);
+        for (std::int64_t t = 0; t < targets.size(0); ++t) {
+            if (static_cast<int>(target[t][0]) != i) continue;
+            Box const box{target[t][1], target[t][2], target[t][3], target[t][4], target[t][5]};
+            draw_box(place, to_pixels({box}, cell.width, cell.height)[0],
+                     class_name(names, static_cast<int>(box.cls)));
+        }
+        cv::rectangle(place, cv::Rect(0, 0, cell.width, cell.height), cv::Scalar::all(255), 1);
+    }
+    write_image(path, grid);
+}
+
+}  // namespace yolo

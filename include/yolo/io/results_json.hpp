@@ -1,0 +1,27 @@
+#pragma once
+// Results of the command lines as one JSON object.
+
+#include <nlohmann/json.hpp>
+#include <yolo/io/atomic_file.hpp>
+#include <yolo/train/validate.hpp>
+
+namespace yolo {
+
+/// precision, recall, map50, map, per_class, speed_ms
+inline nlohmann::ordered_json to_json(Validation const& v, std::vector<std::string> const& names) {
+    auto const& e = v.evaluation;
+    auto per_class = nlohmann::ordered_json::array();
+    for (auto const& c : e.per_class)
+        per_class.push_back({{"class", c.cls}, {"name", names.at(static_cast<std::size_t>(c.cls))}, {"images", c.images},
+                             {"labels", c.labels}, {"precision", c.precision}, {"recall", c.recall}, {"map50", c.map50},
+                             {"map", c.map}});
+    return {{"images", e.images}, {"labels", e.labels}, {"precision", e.precision}, {"recall", e.recall},
+            {"map50", e.map50}, {"map", e.map}, {"per_class", per_class},
+            {"speed_ms", {{"preprocess", v.preprocess_ms}, {"inference", v.inference_ms}, {"nms", v.nms_ms}}}};
+}
+
+inline void write_json(std::filesystem::path const& file, nlohmann::ordered_json const& json) {
+    write_atomically(file, json.dump(2) + "\n");
+}
+
+}  // namespace yolo

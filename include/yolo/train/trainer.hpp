@@ -1,0 +1,231 @@
+#pragma once
+// The training loop: YOLOv5's, with the switches of quantization. It drives a Detector and knows no experiment's type.
+
+#include <yolo/io/checkpoint.hpp>
+#include <yolo/io/transfer.hpp>
+#include <yolo/train/ema.hpp>
+#include <yolo/train/optimizer.hpp>
+#include <yolo/train/results.hpp>
+
+#include <atomic>
+
+namespace yolo {
+
+struct TrainerOptions {
+    std::filesystem::path folder;          // of the run: results.csv, weights/last.pt, weights/best.pt
+    Hyperparameters hyp;
+    int epochs = 100;
+    int image_size = 640, batch_size = 16; // pixels, images
+    OptimizerKind optimizer = OptimizerKind::sgd;
+    RateDecay decay = RateDecay::linear;
+    int patience = 100;                    // epochs without a better one before training stops; 0: never
+    std::vector<int> freeze;               // numbered layers whose parameters stay as they are; {10}: the first ten
+    bool ema = true;                       // validate and keep the moving average of the state
+    bool validate = true, save = true;     // false: only after the last epoch
+    bool half = false;                     // the kept checkpoints in float16
+    int first_epoch = 0;                   // of a resumed run
+    double best_fitness = 0;
+};
+
+struct StepReport {
+    int epoch, batch, batches;
+    std::array<double, 3> loss;            // means over the epoch so far
+    std::int64_t instances;                // labels in this batch
+    double seconds;                        // since the epoch began
+};
+
+/// Where training tells what it does. Every member may be empty.
+struct TrainingEvents {
+    std::function<void(std::string const&)> message;               // a switch of the schedule, early stopping, ...
+    std::function<void(StepReport const&)> step;
+    std::function<void(EpochReport const&)> epoch;
+};
+
+enum class Outcome { finished, stopped_early, interrupted };
+
+class Trainer {
+public:
+    /// manifest: what checkpoints say about the network. stop: training ends after the step at which it becomes true,
+    /// leaving a usable last.pt; may be null.
+    Trainer(Detector& detector, ExperimentInfo const& experiment, Manifest manifest, TrainerOptions options,
+            TrainingEvents events = {}, std::atomic<bool> const* stop = nullptr)
+        : detector_(detector), experiment_(experiment), manifest_(std::move(manifest)), o_(std::move(options)),
+          events_(std::move(events)), stop_(stop),
+          loss_(detector.options(), scaled_for(o_.hyp, detector.options().classes, o_.image_size)) {
+        manifest_.experiment = experiment.name;
+        freeze_layers();
+        if (o_.ema) {
+            average_ = detector_.replicate();
+            ema_.emplace(average_->module());
+        }
+        optimizer_ = make_optimizer(
+            detector_.module(),
+            {.kind = o_.optimizer, .lr = o_.hyp.lr0, .momentum = o_.hyp.momentum,
+             .weight_decay = scaled_weight_decay(o_.hyp.weight_decay, o_.batch_size)});
+    }
+
+    /// The network that is validated and kept.
+    Detector& kept() { return average_ ? *average_ : detector_; }
+    double best_fitness() const { return o_.best_fitness; }
+
+    Outcome run(Loader& train, Loader* validation) {
+        StepSchedule const rates(*optimizer_, {.epochs = o_.epochs, .batches_per_epoch = train.batches(),
+                                               .batch_size = o_.batch_size, .decay = o_.decay, .lr0 = o_.hyp.lr0,
+                                               .lrf = o_.hyp.lrf, .momentum = o_.hyp.momentum,
+                                               .warmup_epochs = o_.hyp.warmup_epochs,
+                                               .warmup_momentum = o_.hyp.warmup_momentum,
+                                               .warmup_bias_lr = o_.hyp.warmup_bias_lr});
+        detector_.module().train();
+        if (experiment_.quantized && o_.first_epoch == 0) observe_first_batch(train);
+        Outcome outcome = Outcome::finished;
+        int best_epoch = o_.first_epoch;
+        for (int epoch = o_.first_epoch; epoch < o_.epochs && outcome == Outcome::finished; ++epoch) {
+            EpochReport report{.epoch = epoch, .epochs = o_.epochs};
+            detail::Stopwatch lap;
+            bool const whole = train_epoch(train, rates, report);
+            bool const last = epoch + 1 == o_.epochs;
+            if (!whole) outcome = Outcome::interrupted;
+            if (whole && validation && (o_.validate || last)) {
+                report.validation = validate(kept(), *validation, {}, &loss_);
+                report.validated = true;
+                double const fitness = report.validation.evaluation.fitness();
+                report.best = fitness > o_.best_fitness || epoch == o_.first_epoch;
+                if (report.best) o_.best_fitness = std::max(fitness, o_.best_fitness), best_epoch = epoch;
+            }
+            report.seconds = lap() / 1000;
+            if (whole) append_results(o_.folder / "results.csv", report);
+            if (events_.epoch && whole) events_.epoch(report);
+            manifest_.epoch = whole ? epoch : epoch - 1;
+            manifest_.best_fitness = o_.best_fitness;
+            if (o_.save || last || !whole) save("last.pt");
+            if (report.best || (last && !validation)) save("best.pt");
+            if (whole && o_.patience > 0 && report.validated && epoch - best_epoch >= o_.patience && !last) {
+                say("no better epoch than " + std::to_string(best_epoch) + " for " + std::to_string(o_.patience) +
+                    " epochs: stopping early");
+                outcome = Outcome::stopped_early;
+            }
+        }
+        return outcome;
+    }
+
+private:
+    void say(std::string const& text) const {
+        if (events_.message) events_.message(text);
+    }
+
+    /// {n}: the first n numbered layers; several: just these. As YOLOv5's --freeze.
+    void freeze_layers() {
+        if (o_.freeze.empty()) return;
+        for (auto const& [key, tensor] : detail::named_state(detector_)) {
+            int const layer = detail::layer_of(key);
+            bool const chosen = o_.freeze.size() == 1 ? layer < o_.freeze.front()
+                                                      : std::count(o_.freeze.begin(), o_.freeze.end(), layer) > 0;
+            if (torch::Tensor t = tensor; layer >= 0 && chosen && t.requires_grad()) t.set_requires_grad(false);
+        }
+    }
+
+    /// Grids that several producers share need a range before the first step.
+    void observe_first_batch(Loader& train) {
+        Batch batch;
+        train.start_epoch(0);
+        if (!train.next(batch)) return;
+        qat::nn::observe_once(detector_.module(), [&] { detector_(batch.images); });
+    }
+
+    /// False if it was interrupted.
+    bool train_epoch(Loader& train, StepSchedule const& rates, EpochReport& report) {
+        auto& model = detector_.module();
+        auto const events = qat::plan(experiment_.schedule, train.batches(), o_.epochs);
+        auto sums = torch::zeros(3);
+        auto const began = std::chrono::steady_clock::now();
+        auto const mean_loss = [&](int batches) {
+            std::array<double, 3> mean{};
+            for (std::size_t k = 0; k < 3; ++k) mean[k] = sums[static_cast<std::int64_t>(k)].item<double>() / std::max(batches, 1);
+            return mean;
+        };
+        model.train();
+        train.start_epoch(report.epoch);
+        Batch batch;
+        for (int i = 0; train.next(batch); ++i) {
+            auto const step = static_cast<std::int64_t>(report.epoch) * train.batches() + i;
+            apply(experiment_.schedule, step, train.batches());
+            auto const rate = rates(report.epoch, i);
+            report.rates = {rate.bias_lr, rate.weight_lr, rate.norm_lr};
+            qat::nn::refresh_scales(model);
+
+            auto const logits = detector_(batch.images);
+            auto const loss = loss_(logits, batch.targets.to(detector_.device(), /*non_blocking=*/true));
+            loss.total.backward();
+            ++since_update_;
+            if (since_update_ >= rate.accumulate) update();
+
+            sums += loss.items.to(torch::kCPU);
+            if (events_.step) {
+                auto const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+                events_.step({report.epoch, i, train.batches(), mean_loss(i + 1), batch.targets.size(0), seconds});
+            }
+            if (stop_ && *stop_) {
+                say("interrupted in epoch " + std::to_string(report.epoch) + "; " + (o_.folder / "weights/last.pt").string() +
+                    " keeps what was learnt");
+                return false;
+            }
+        }
+        report.loss = mean_loss(train.batches());
+        // What happens at the end of the last batch belongs to this epoch's checkpoint.
+        apply(experiment_.schedule, static_cast<std::int64_t>(report.epoch + 1) * train.batches(), train.batches());
+        qat::nn::refresh_scales(model);
+        if (average_ && experiment_.quantized) qat::nn::refresh_scales(average_->module());
+        for (double l : report.loss)
+            if (!std::isfinite(l))
+                throw std::runtime_error("the loss is not finite in epoch " + std::to_string(report.epoch) +
+                                         "; the checkpoints of the epochs before are kept, try a smaller lr0");
+        return true;
+    }
+
+    void apply(qat::Schedule const& schedule, std::int64_t step, std::int64_t steps_per_epoch) {
+        auto const due = [&](qat::After when, bool& done) {
+            auto const at = when.step(steps_per_epoch);
+            return !done && at >= 0 && step >= at && (done = true);
+        };
+        if (due(schedule.stop_observers, observers_stopped_)) {
+            qat::nn::stop_observers(detector_.module());
+            say("observers stop at step " + std::to_string(step));
+        }
+        if (due(schedule.freeze_batch_norm, statistics_frozen_)) {
+            qat::nn::freeze_batch_norm(detector_.module());
+            say("batch norm freezes at step " + std::to_string(step));
+        }
+    }
+
+    void update() {
+        torch::nn::utils::clip_grad_norm_(detector_.module().parameters(), 10.0);
+        optimizer_->step();
+        optimizer_->zero_grad();
+        since_update_ = 0;
+        if (ema_) ema_->update(detector_.module());
+    }
+
+    void save(char const* name) {
+        Checkpoint checkpoint{.model = state_of(kept()), .manifest = manifest_};
+        if (o_.half)
+            for (auto& [_, tensor] : checkpoint.model)
+                if (tensor.is_floating_point()) tensor = tensor.to(torch::kHalf);
+        std::filesystem::create_directories(o_.folder / "weights");
+        save_checkpoint(o_.folder / "weights" / name, checkpoint);
+    }
+
+    Detector& detector_;
+    ExperimentInfo const& experiment_;
+    Manifest manifest_;
+    TrainerOptions o_;
+    TrainingEvents events_;
+    std::atomic<bool> const* stop_;
+    DetectionLoss loss_;
+    std::unique_ptr<Detector> average_;
+    std::optional<Ema> ema_;
+    std::unique_ptr<torch::optim::Optimizer> optimizer_;
+    int since_update_ = 0;
+    bool observers_stopped_ = false, statistics_frozen_ = false;
+};
+
+}  // namespace yolo
