@@ -4,9 +4,9 @@
 #include <qat/core.hpp>
 
 namespace yolo::experiments {
-using qat::Quantizer, qat::Experiment, qat::Weights, qat::Outputs, qat::Input, qat::Float, qat::Int;
-using qat::PerTensorAffine, qat::PerTensorSymmetric, qat::PerChannelAffine, qat::PerChannelSymmetric;
 using qat::MovingAverageMinMax, qat::PowerOfTwo, qat::Ceil;
+using qat::PerTensorAffine, qat::PerTensorSymmetric, qat::PerChannelAffine, qat::PerChannelSymmetric;
+using qat::Quantizer, qat::Experiment, qat::Weights, qat::Outputs, qat::Input, qat::Float, qat::Int;
 using qat::SiLU, qat::ReLU, qat::ReLU6, qat::AlignInputs, qat::LiveBatchNorm, qat::FoldBatchNorm;
 using qat::StopObservers, qat::FreezeBatchNorm, qat::Epochs, qat::after_epochs, qat::after_steps;
 
@@ -25,8 +25,8 @@ using stock = Experiment<"stock", ReLU, Weights<AffineWeights>, Outputs<AffineOu
 // ---- the study's power-of-two experiments -----------------------------------------------------------------
 using ShiftOutputs = Quantizer<Int<8>, PerTensorSymmetric, MovingAverageMinMax<>, PowerOfTwo<Ceil>>;
 using ShiftWeights = ShiftOutputs::vary<PerChannelSymmetric<0>>;
-using exp1 = Experiment<"exp1", ReLU, Weights<ShiftWeights>, Outputs<ShiftOutputs>, Input<ShiftOutputs>, LiveBatchNorm,
-                        StopObservers<after_epochs(1)>, Epochs<20>>;
+using exp1 = Experiment<"exp1", ReLU, Weights<ShiftWeights>, Outputs<ShiftOutputs>, Input<ShiftOutputs>,
+                        LiveBatchNorm, StopObservers<after_epochs(1)>, Epochs<20>>;
 using exp2 = exp1::vary<"exp2", AlignInputs, FreezeBatchNorm<after_epochs(1)>>;
 using exp3 = exp2::vary<"exp3", Epochs<100>>;
 

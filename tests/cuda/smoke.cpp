@@ -20,8 +20,8 @@ TEST_CASE("the network computes on the CPU with this LibTorch") {
 
 TEST_CASE("the fake quantization of a CUDA tensor refuses a CPU tensor") {
     auto const one = torch::ones({1}), zero = torch::zeros({1}, torch::kInt);
-    CHECK_THROWS_WITH_AS(cuda::fake_quantize(one, one, zero, -128, 127), doctest::Contains("want float32 on a CUDA device"),
-                         c10::Error);
+    CHECK_THROWS_WITH_AS(cuda::fake_quantize(one, one, zero, -128, 127),
+                         doctest::Contains("want float32 on a CUDA device"), c10::Error);
 }
 
 TEST_CASE("fake quantization on the GPU equals the CPU's bit for bit") {

@@ -67,7 +67,10 @@ public:
     }
     TemporaryFolder(TemporaryFolder const&) = delete;
     TemporaryFolder& operator=(TemporaryFolder const&) = delete;
-    ~TemporaryFolder() { std::error_code ignored; std::filesystem::remove_all(path_, ignored); }
+    ~TemporaryFolder() {
+        std::error_code ignored;
+        std::filesystem::remove_all(path_, ignored);
+    }
 
     std::filesystem::path const& path() const { return path_; }
     std::filesystem::path operator/(std::string const& name) const { return path_ / name; }
@@ -79,5 +82,5 @@ private:
 }  // namespace support
 
 /// In a test case of the suite "shared": leave it (reported as skipped) where the data is missing.
-#define NEEDS_SHARED(relative) \
+#define NEEDS_SHARED(relative)                                                                               \
     if (!support::have_shared(relative)) return

@@ -171,15 +171,26 @@ TEST_CASE("a letterbox enlarges only where it may, and the smallest rectangle ke
     CHECK_THROWS_AS(place_letterbox(0, 5, 32, 32, ScaleUp::yes), std::runtime_error);
 }
 
-TEST_CASE("the loader's resize keeps the aspect and rounds up") {
+TEST_CASE("the loader's resize keeps the aspect and rounds down") {
     cv::Mat const small = resize_long_side(ramp(333, 500), 320, Shrink::by_area);
     CHECK(small.cols == 320);
-    CHECK(small.rows == 214);  // 213.12
+    CHECK(small.rows == 213);  // 213.12
     cv::Mat const large = resize_long_side(ramp(100, 50), 320, Shrink::by_area);
     CHECK(large.rows == 320);
     CHECK(large.cols == 160);
     CHECK(resize_long_side(ramp(1, 4000), 32, Shrink::linear).rows == 1);
-    CHECK(resize_long_side(ramp(20, 147), 320, Shrink::linear).cols == 320);  // 147 * (320.0 / 147) > 320
+}
+
+TEST_CASE("images of equal aspect ratio keep the order of the reference's sort") {
+    // numpy 1.24.4: (np.arange(40) % 3 / 4).argsort()
+    std::vector<double> keys;
+    for (int i = 0; i < 40; ++i) keys.push_back(i % 3 / 4.0);
+    CHECK(reference_order(keys) == std::vector<std::size_t>{0,  36, 33, 30, 27, 24, 21, 18, 15, 12,
+                                                            39, 9,  3,  6,  25, 37, 1,  34, 31, 28,
+                                                            4,  10, 19, 16, 13, 7,  22, 14, 35, 8,
+                                                            2,  32, 23, 29, 38, 26, 20, 5,  17, 11});
+    CHECK(reference_order(std::vector<double>{}).empty());
+    CHECK(reference_order(std::vector<double>{3, 1, 2, 1}) == std::vector<std::size_t>{1, 3, 2, 0});
 }
 
 TEST_CASE("probing a file finds the size that reading gives, also for turned JPEGs") {

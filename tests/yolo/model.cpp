@@ -58,7 +58,8 @@ void require_golden_layers(std::string const& golden_file, std::string const& we
     torch::NoGradGuard no_grad;
     auto golden = support::golden(golden_file);
     auto const checkpoint = yolo::load_checkpoint(support::shared(weights));
-    yolo::YoloV5Options const options{.size = checkpoint.manifest.size, .classes = checkpoint.manifest.classes,
+    yolo::YoloV5Options const options{.size = checkpoint.manifest.size,
+                                      .classes = checkpoint.manifest.classes,
                                       .anchors = checkpoint.manifest.anchors};
     yolo::TypedDetector<Silu> detector(options);
     auto const transfer = yolo::load_state(detector, checkpoint.model, yolo::Fit::exact, weights);
@@ -145,16 +146,17 @@ TEST_CASE("another class count keeps what fits; another size is an error that na
                          doctest::Contains("model.24.m.0.weight is [255, 64, 1, 1], expected [24, 64, 1, 1]"),
                          std::runtime_error);
     yolo::TypedDetector<Silu> small({.size = yolo::small});
-    CHECK_THROWS_WITH_AS(yolo::load_state(small, state, yolo::Fit::adapt, "coco.pt"),
-                         doctest::Contains("coco.pt: model.0.conv.weight is [16, 3, 6, 6], expected [32, 3, 6, 6]"),
-                         std::runtime_error);
+    CHECK_THROWS_WITH_AS(
+        yolo::load_state(small, state, yolo::Fit::adapt, "coco.pt"),
+        doctest::Contains("coco.pt: model.0.conv.weight is [16, 3, 6, 6], expected [32, 3, 6, 6]"),
+        std::runtime_error);
 }
 
 TEST_CASE("folding batch norm at load changes nothing but rounding") {
     torch::NoGradGuard no_grad;
     torch::manual_seed(1);
     yolo::TypedDetector<Silu> live({.classes = 3});
-    live(torch::rand({4, 3, 64, 64}));                             // statistics move
+    live(torch::rand({4, 3, 64, 64}));  // statistics move
     for (auto const& b : live.module().named_buffers())
         if (b.key().ends_with("running_var")) b.value().uniform_(0.5, 2);
     yolo::TypedDetector<Folded> folded({.classes = 3});
@@ -191,7 +193,8 @@ TEST_SUITE("shared") {
         NEEDS_SHARED("golden/layers_yolov5s.pt");
         require_golden_layers("layers_yolov5s.pt", "data/weights/yolov5s_v6.0.pt");
     }
-    TEST_CASE("what is saved has exactly the official file's keys and shapes, so that YOLOv5 loads it strictly") {
+    TEST_CASE(
+        "what is saved has exactly the official file's keys and shapes, so that YOLOv5 loads it strictly") {
         NEEDS_SHARED("data/weights/yolov5n.pt");
         for (auto const* file : {"data/weights/yolov5n.pt", "data/weights/yolov5s_v6.0.pt"}) {
             auto const official = yolo::load_checkpoint(support::shared(file));
@@ -208,7 +211,8 @@ TEST_SUITE("shared") {
                 ++matched;
             }
             CHECK(matched == 349);
-            CHECK(matched + (std::string(file).find("v6.0") != std::string::npos ? 1 : 0) == official.model.size());
+            CHECK(matched + (std::string(file).find("v6.0") != std::string::npos ? 1 : 0) ==
+                  official.model.size());
         }
     }
 }

@@ -4,9 +4,9 @@
 #include <yolo/experiments.hpp>
 #include <yolo/model/typed_detector.hpp>
 
-#define QAT_NETWORK(prefix, experiment)                                                           \
-    prefix template std::unique_ptr<yolo::Detector> yolo::make_detector<yolo::experiments::experiment::arithmetic>( \
-        yolo::YoloV5Options const&);
+#define QAT_NETWORK(prefix, experiment)                                                                      \
+    prefix template std::unique_ptr<yolo::Detector>                                                          \
+    yolo::make_detector<yolo::experiments::experiment::arithmetic>(yolo::YoloV5Options const&);
 
 #ifndef QAT_NETWORKS_HERE
 QAT_NETWORK(extern, silu)
@@ -14,5 +14,5 @@ QAT_NETWORK(extern, relu)
 QAT_NETWORK(extern, relu6)
 QAT_NETWORK(extern, stock)
 QAT_NETWORK(extern, exp1)
-QAT_NETWORK(extern, exp2)                  // exp3 and exp2_as_run differ in schedule only: the same network
+QAT_NETWORK(extern, exp2)  // exp3 and exp2_as_run differ in schedule only: the same network
 #endif

@@ -32,14 +32,15 @@ QAT_HOST_DEVICE constexpr float clamp(float t, float low, float high) {
 
 /// A value's place on the grid.
 struct Code {
-    float value;                           // c = q - z, an integer in [low, high]
-    bool inside;                           // whether it was there before clamping: the gradient passes
+    float value;  // c = q - z, an integer in [low, high]
+    bool inside;  // whether it was there before clamping: the gradient passes
 };
 
 /// c = clamp(round(x * inverse), low, high). The scale enters as its reciprocal, as in torch's kernels; for a power of
 /// two that is the same number as x / s. NaN gives the lowest code and no gradient, infinities the ends and none.
 template <class Rounding> QAT_HOST_DEVICE constexpr Code quantize(float x, float inverse, Bounds b) {
-    float const r = Rounding::round(clamp(x * inverse, b.low - 1.0f, b.high + 1.0f));   // one beyond: shows what is outside
+    float const r = Rounding::round(
+        clamp(x * inverse, b.low - 1.0f, b.high + 1.0f));  // one beyond: shows what is outside
     return {clamp(r, b.low, b.high), r >= b.low && r <= b.high};
 }
 
@@ -54,8 +55,8 @@ inline constexpr Toward Ceil = Toward::up, Nearest = Toward::nearest, Floor = To
 QAT_HOST_DEVICE constexpr int exponent(float x, Toward way) {
     auto const bits = std::bit_cast<std::uint32_t>(x);
     int const down = static_cast<int>((bits >> 23) & 0xffu) - 127;
-    std::uint32_t const fraction = bits & 0x7fffffu;               // x = 2^down * (1 + fraction / 2^23)
-    constexpr std::uint32_t sqrt2 = 0x3504f3u;                     // of sqrt(2) in float
+    std::uint32_t const fraction = bits & 0x7fffffu;  // x = 2^down * (1 + fraction / 2^23)
+    constexpr std::uint32_t sqrt2 = 0x3504f3u;        // of sqrt(2) in float
     if (way == Toward::up) return down + (fraction != 0 ? 1 : 0);
     if (way == Toward::nearest) return down + (fraction >= sqrt2 ? 1 : 0);
     return down;
@@ -67,7 +68,7 @@ QAT_HOST_DEVICE constexpr float exp2(int k) {
 }
 
 /// Scales are never smaller than this: an empty or all-zero range gives it (or the next power of two).
-inline constexpr float smallest_scale = 1.1920928955078125e-07f;   // 2^-23, torch.ao's eps
+inline constexpr float smallest_scale = 1.1920928955078125e-07f;  // 2^-23, torch.ao's eps
 
 /// A grid: real units per integer step, and the integer that means 0.0.
 struct ScaleZero {
@@ -86,10 +87,14 @@ template <class Spec> QAT_HOST_DEVICE constexpr ScaleZero choose_grid(float min,
     if constexpr (Spec::scheme::symmetric) {
         float const reach = F::is_signed && -min > max ? -min : max;
         if constexpr (Spec::scale::power_of_two) {
-            constexpr float steps = static_cast<float>(F::hi + 1);                      // itself a power of two
-            return {exp2(exponent(reach > smallest_scale * steps ? reach : smallest_scale * steps, Spec::scale::way)) / steps, 0};
+            constexpr float steps = static_cast<float>(F::hi + 1);  // itself a power of two
+            return {exp2(exponent(reach > smallest_scale * steps ? reach : smallest_scale * steps,
+                                  Spec::scale::way)) /
+                        steps,
+                    0};
         } else {
-            constexpr float steps = F::is_signed ? static_cast<float>(F::hi - F::lo) / 2 : static_cast<float>(F::hi);
+            constexpr float steps =
+                F::is_signed ? static_cast<float>(F::hi - F::lo) / 2 : static_cast<float>(F::hi);
             float const s = reach / steps;
             return {s > smallest_scale ? s : smallest_scale, 0};
         }

@@ -33,20 +33,23 @@ template <class Catalogue> std::string names(Catalogue const& experiments) {
 }
 
 /// Calls f(hana::type<E>) for the experiment of that name. throws std::runtime_error with the known names if there is none.
-template <class Catalogue, class F> void with_experiment(Catalogue const& experiments, std::string_view name, F&& f) {
+template <class Catalogue, class F>
+void with_experiment(Catalogue const& experiments, std::string_view name, F&& f) {
     bool found = false;
     hana::for_each(experiments, [&](auto e) {
         if (!found && decltype(e)::type::name == name) found = true, f(e);
     });
     if (!found)
-        throw std::runtime_error("there is no experiment \"" + std::string(name) + "\"; known are " + names(experiments));
+        throw std::runtime_error("there is no experiment \"" + std::string(name) + "\"; known are " +
+                                 names(experiments));
 }
 
 namespace detail {
 template <class... Fs> constexpr bool legal_quantizer() {
     using set = PolicySet<QuantizerKind, Fs...>;
     return QuantizerRules<typename set::template get<slot::format>, typename set::template get<slot::scheme>,
-                          typename set::template get<slot::observer>, typename set::template get<slot::scale>>::all;
+                          typename set::template get<slot::observer>,
+                          typename set::template get<slot::scale>>::all;
 }
 }  // namespace detail
 
@@ -56,10 +59,13 @@ template <class Formats, class Schemes, class Observers, class Scales>
 constexpr auto legal_quantizers(Formats formats, Schemes schemes, Observers observers, Scales scales) {
     auto const products = hana::cartesian_product(hana::make_tuple(formats, schemes, observers, scales));
     auto const legal = hana::filter(products, [](auto fragments) {
-        return hana::unpack(fragments, [](auto... f) { return hana::bool_c<detail::legal_quantizer<typename decltype(f)::type...>()>; });
+        return hana::unpack(fragments, [](auto... f) {
+            return hana::bool_c<detail::legal_quantizer<typename decltype(f)::type...>()>;
+        });
     });
     return hana::transform(legal, [](auto fragments) {
-        return hana::unpack(fragments, [](auto... f) { return hana::type_c<Quantizer<typename decltype(f)::type...>>; });
+        return hana::unpack(fragments,
+                            [](auto... f) { return hana::type_c<Quantizer<typename decltype(f)::type...>>; });
     });
 }
 

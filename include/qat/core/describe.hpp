@@ -23,7 +23,8 @@ template <QuantizerSpec Q> std::string describe() {
             text << ", " << Q::observer::name;
         text << ", " << Q::scale::name;
         if constexpr (!std::is_same_v<typename Q::rounding, HalfEven>) text << ", " << Q::rounding::name;
-        if constexpr (!std::is_same_v<typename Q::estimator, StraightThrough>) text << ", " << Q::estimator::name;
+        if constexpr (!std::is_same_v<typename Q::estimator, StraightThrough>)
+            text << ", " << Q::estimator::name;
         if constexpr (Q::movement::when == each_step) text << ", " << Q::movement::name;
         return text.str();
     }
@@ -31,9 +32,12 @@ template <QuantizerSpec Q> std::string describe() {
 
 inline std::string describe(After when) {
     switch (when.unit) {
-    case After::never: return "never";
-    case After::steps: return "after " + std::to_string(when.count) + (when.count == 1 ? " step" : " steps");
-    default: return "after epoch " + std::to_string(when.count - 1);
+    case After::never:
+        return "never";
+    case After::steps:
+        return "after " + std::to_string(when.count) + (when.count == 1 ? " step" : " steps");
+    default:
+        return "after epoch " + std::to_string(when.count - 1);
     }
 }
 

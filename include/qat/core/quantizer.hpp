@@ -20,7 +20,8 @@
 
 namespace qat {
 
-template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator, class Movement>
+template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator,
+          class Movement>
 struct BasicQuantizer;
 
 struct QuantizerKind {
@@ -37,8 +38,10 @@ template <class Format, class Scheme, class Observer, class Scale> struct Quanti
     static constexpr bool all = shift_without_zero_point && fixed_range_per_tensor && narrow_is_symmetric;
 };
 
-template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator, class Movement>
-struct BasicQuantizer : PolicySet<QuantizerKind, Format, Scheme, Observer, Scale, Rounding, Estimator, Movement> {
+template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator,
+          class Movement>
+struct BasicQuantizer
+    : PolicySet<QuantizerKind, Format, Scheme, Observer, Scale, Rounding, Estimator, Movement> {
     using format = Format;
     using scheme = Scheme;
     using observer = Observer;

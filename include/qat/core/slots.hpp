@@ -4,13 +4,13 @@
 namespace qat::slot {
 
 // of a Quantizer: how one tensor is put on a grid
-struct format;                             // which integers
-struct scheme;                             // who shares a scale, and whether there is a zero point
-struct observer;                           // which range the grid has to cover
-struct scale;                              // which real numbers a scale may be
-struct rounding;                           // of x / s at a tie
-struct estimator;                          // the gradient
-struct movement;                           // when the scale follows the range
+struct format;     // which integers
+struct scheme;     // who shares a scale, and whether there is a zero point
+struct observer;   // which range the grid has to cover
+struct scale;      // which real numbers a scale may be
+struct rounding;   // of x / s at a tie
+struct estimator;  // the gradient
+struct movement;   // when the scale follows the range
 
 // of an Experiment: what the network computes
 struct name;

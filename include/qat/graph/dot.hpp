@@ -25,8 +25,9 @@ inline void write_dot(std::ostream& out, Graph const& graph, std::vector<ScaleGr
         auto const group = group_of.find(static_cast<int>(i));
         if (group != group_of.end()) out << "\\nscale group g" << group->second;
         out << "\"";
-        if (group != group_of.end())                               // hues a golden ratio apart stay distinguishable
-            out << ", style=filled, fillcolor=\"" << static_cast<double>(group->second * 618 % 1000) / 1000 << " 0.25 1.0\"";
+        if (group != group_of.end())  // hues a golden ratio apart stay distinguishable
+            out << ", style=filled, fillcolor=\"" << static_cast<double>(group->second * 618 % 1000) / 1000
+                << " 0.25 1.0\"";
         else if (n.requantizes)
             out << ", style=bold";
         out << "];\n";

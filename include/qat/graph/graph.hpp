@@ -14,12 +14,13 @@ class Producer;
 
 namespace qat::graph {
 
-using Shape = std::vector<std::int64_t>;                           // [N, C, H, W]
+using Shape = std::vector<std::int64_t>;  // [N, C, H, W]
 
 enum class Op { input, quantize, conv, add, concat, max_pool, upsample, anchors };
 
 constexpr std::string_view name(Op op) {
-    constexpr std::string_view names[] = {"input", "quantize", "conv", "add", "concat", "max_pool", "upsample", "anchors"};
+    constexpr std::string_view names[] = {"input",  "quantize", "conv",     "add",
+                                          "concat", "max_pool", "upsample", "anchors"};
     return names[static_cast<int>(op)];
 }
 
@@ -32,13 +33,13 @@ inline std::string text(Shape const& shape) {
 
 struct Node {
     Op op;
-    std::string path{};                    // of the module, "backbone.c3_2.cv1"; empty for a free function
-    std::vector<int> inputs{};             // indices of nodes, all smaller than this one's
+    std::string path{};         // of the module, "backbone.c3_2.cv1"; empty for a free function
+    std::vector<int> inputs{};  // indices of nodes, all smaller than this one's
     Shape shape{};
-    nn::Producer* producer = nullptr;      // whose result this is; null: an operation that only moves numbers
-    bool requantizes = false;              // whether the result lies on a grid of the producer's; else on its inputs'
-    std::string computes{};                // "3x3/2 relu": what is fused into the node
-    std::string weights{}, output{};         // their quantizers, as text
+    nn::Producer* producer = nullptr;  // whose result this is; null: an operation that only moves numbers
+    bool requantizes = false;  // whether the result lies on a grid of the producer's; else on its inputs'
+    std::string computes{};    // "3x3/2 relu": what is fused into the node
+    std::string weights{}, output{};  // their quantizers, as text
 };
 
 class Graph;
@@ -53,7 +54,7 @@ struct Value {
 class Graph {
 public:
     std::vector<Node> nodes;
-    std::unordered_map<void const*, std::string> paths;            // of modules by address; filled before the forward
+    std::unordered_map<void const*, std::string> paths;  // of modules by address; filled before the forward
 
     Node const& operator[](int node) const { return nodes[static_cast<std::size_t>(node)]; }
 

@@ -23,12 +23,12 @@ inline std::set<int> origins(Graph const& g, int node) {
 
 /// Results that must lie on one grid, the first is the owner's; and the joins where they meet.
 struct ScaleGroup {
-    std::vector<int> members, joins;       // nodes, ascending
+    std::vector<int> members, joins;  // nodes, ascending
 };
 
 /// The groups with more than one member, ordered by their first. Meeting is transitive: a chain of additions is one group.
 inline std::vector<ScaleGroup> scale_groups(Graph const& g) {
-    std::vector<int> parent(g.nodes.size());                       // union-find; a root is the first of its group
+    std::vector<int> parent(g.nodes.size());  // union-find; a root is the first of its group
     std::iota(parent.begin(), parent.end(), 0);
     auto const find = [&](int i) {
         while (parent[static_cast<std::size_t>(i)] != i) i = parent[static_cast<std::size_t>(i)];
@@ -52,7 +52,8 @@ inline std::vector<ScaleGroup> scale_groups(Graph const& g) {
     for (int i = 0; i < count; ++i) {
         if (g[i].requantizes) by_root[find(i)].members.push_back(i);
         if (!is_join(g[i])) continue;
-        if (auto const meeting = inputs_of(i); !meeting.empty()) by_root[find(*meeting.begin())].joins.push_back(i);
+        if (auto const meeting = inputs_of(i); !meeting.empty())
+            by_root[find(*meeting.begin())].joins.push_back(i);
     }
     std::vector<ScaleGroup> shared;
     for (auto& [_, group] : by_root)

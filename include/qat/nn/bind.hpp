@@ -53,16 +53,18 @@ inline std::vector<std::string> misaligned_joins(graph::Graph const& g) {
 /// Unaligned: nothing to do.
 template <class Model> std::vector<ScaleGroup> bind(Model& model, graph::Shape input = {1, 3, 64, 64}) {
     using A = typename Model::ContainedType::arithmetic;
-    if constexpr (A::join::aligned) return align_joins(trace(model, std::move(input)));
-    else return {};
+    if constexpr (A::join::aligned)
+        return align_joins(trace(model, std::move(input)));
+    else
+        return {};
 }
 
 /// Parameters and buffers by name. requires: both built and bound the same way.
 inline void copy_state(torch::nn::Module const& from, torch::nn::Module& to) {
     torch::NoGradGuard no_grad;
     auto const copy_all = [](auto const& source, auto target) {
-        TORCH_CHECK(source.size() == target.size(), "copy_state: ", source.size(), " tensors do not fit ", target.size(),
-                    "; bind both models before");
+        TORCH_CHECK(source.size() == target.size(), "copy_state: ", source.size(), " tensors do not fit ",
+                    target.size(), "; bind both models before");
         for (auto const& item : source) target[item.key()].copy_(item.value());
     };
     copy_all(from.named_parameters(), to.named_parameters());
@@ -70,10 +72,10 @@ inline void copy_state(torch::nn::Module const& from, torch::nn::Module& to) {
 }
 
 /// A copy with its own parameters and the same sharing: build, bind, copy values by name.
-/// (torch's clone() cannot know what is shared.)
-template <class Model> Model replicate(Model const& model) {
+/// (torch's clone() cannot know what is shared.) input: as for bind.
+template <class Model> Model replicate(Model const& model, graph::Shape input = {1, 3, 64, 64}) {
     Model copy(model->options);
-    bind(copy);
+    bind(copy, std::move(input));
     copy->to(model->parameters().front().device());
     copy_state(*model, *copy);
     return copy;

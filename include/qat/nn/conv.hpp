@@ -12,10 +12,10 @@
 namespace qat::nn {
 
 struct ConvOptions {
-    std::int64_t in, out;                  // channels
-    std::int64_t kernel = 1;               // width and height
+    std::int64_t in, out;     // channels
+    std::int64_t kernel = 1;  // width and height
     std::int64_t stride = 1;
-    std::int64_t pad = -1;                 // -1: kernel / 2, which keeps the size at stride 1
+    std::int64_t pad = -1;  // -1: kernel / 2, which keeps the size at stride 1
 
     std::int64_t padding() const { return pad < 0 ? kernel / 2 : pad; }
     std::int64_t reach(std::int64_t size) const { return (size + 2 * padding() - kernel) / stride + 1; }
@@ -23,10 +23,10 @@ struct ConvOptions {
 
 /// The parameters of a convolution, registered as YOLOv5 names them: conv.weight, conv.bias.
 struct KernelImpl : torch::nn::Module {
-    torch::Tensor weight;                  // [out, in, k, k]
-    torch::Tensor bias;                    // [out], or undefined
+    torch::Tensor weight;  // [out, in, k, k]
+    torch::Tensor bias;    // [out], or undefined
 
-    KernelImpl(ConvOptions const& o, bool with_bias) {             // initial values as torch.nn.Conv2d
+    KernelImpl(ConvOptions const& o, bool with_bias) {  // initial values as torch.nn.Conv2d
         weight = register_parameter("weight", torch::empty({o.out, o.in, o.kernel, o.kernel}));
         torch::nn::init::kaiming_uniform_(weight, std::sqrt(5.0));
         if (!with_bias) return;
@@ -37,13 +37,16 @@ struct KernelImpl : torch::nn::Module {
 TORCH_MODULE(Kernel);
 
 namespace detail {
-inline graph::Node conv_node(ConvOptions const& o, graph::Value x, std::string_view activation, std::string weights) {
+inline graph::Node conv_node(ConvOptions const& o, graph::Value x, std::string_view activation,
+                             std::string weights) {
     auto const& s = x.shape();
     TORCH_CHECK(s[1] == o.in, "conv: the input has ", s[1], " channels, want ", o.in);
     auto const k = std::to_string(o.kernel);
     auto computes = k + "x" + k + (o.stride > 1 ? "/" + std::to_string(o.stride) : "");
     if (!activation.empty()) computes += " " + std::string(activation);
-    return {.op = graph::Op::conv, .shape = {s[0], o.out, o.reach(s[2]), o.reach(s[3])}, .computes = std::move(computes),
+    return {.op = graph::Op::conv,
+            .shape = {s[0], o.out, o.reach(s[2]), o.reach(s[3])},
+            .computes = std::move(computes),
             .weights = weights == "float" ? "" : std::move(weights)};
 }
 }  // namespace detail
@@ -54,21 +57,22 @@ template <class A> class ConvImpl : public Producer {
 public:
     using Options = ConvOptions;
     Options options;
-    Kernel conv;                                                   // with bias under FoldBatchNorm
-    torch::nn::BatchNorm2d bn{nullptr};                            // under LiveBatchNorm
+    Kernel conv;                         // with bias under FoldBatchNorm
+    torch::nn::BatchNorm2d bn{nullptr};  // under LiveBatchNorm
     FakeQuantize<Weights> weight_grid;
 
     explicit ConvImpl(Options o)
         : Producer(FakeQuantize<typename A::outputs>().ptr()), options(o),
           conv(register_module("conv", Kernel(o, !A::batch_norm::live))),
           weight_grid(register_module("weight_grid", FakeQuantize<Weights>(o.out))) {
-        if constexpr (A::batch_norm::live)                         // YOLOv5's settings
-            bn = register_module("bn", torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(o.out).eps(epsilon).momentum(0.03)));
+        if constexpr (A::batch_norm::live)  // YOLOv5's settings
+            bn = register_module("bn", torch::nn::BatchNorm2d(
+                                           torch::nn::BatchNorm2dOptions(o.out).eps(epsilon).momentum(0.03)));
     }
 
     void freeze_statistics() override { frozen_ = true; }
 
-    torch::Tensor forward(torch::Tensor const& x) {                // [N, in, H, W] -> [N, out, H / s, W / s]
+    torch::Tensor forward(torch::Tensor const& x) {  // [N, in, H, W] -> [N, out, H / s, W / s]
         return grid()->forward(activate(typename A::activation{}, convolve(x)));
     }
     graph::Value forward(graph::Value x) {
@@ -90,7 +94,7 @@ private:
             if constexpr (!Weights::format::quantized)
                 if (!by_statistics) return bn(run(conv->weight, {}));
             // f = gamma / sqrt(var + eps): the weights as they will be after folding are what is quantized
-            auto const f = bn->weight * torch::rsqrt(bn->running_var + epsilon);                           // [out]
+            auto const f = bn->weight * torch::rsqrt(bn->running_var + epsilon);  // [out]
             auto const w = weight_grid(conv->weight * f.view({-1, 1, 1, 1}));
             if (by_statistics) return run(w, bn->bias - bn->running_mean * f);
             return bn(run(w, {}) / f.view({1, -1, 1, 1}));
@@ -104,7 +108,7 @@ template <class A> class ProjectionImpl : public Producer {
 public:
     using Options = ConvOptions;
     Options options;
-    torch::Tensor weight, bias;            // [out, in, 1, 1], [out]
+    torch::Tensor weight, bias;  // [out, in, 1, 1], [out]
     FakeQuantize<typename A::head_weights> weight_grid;
 
     explicit ProjectionImpl(Options o)
@@ -115,7 +119,7 @@ public:
         bias = register_parameter("bias", initial->bias);
     }
 
-    torch::Tensor forward(torch::Tensor const& x) {                // [N, in, H, W] -> [N, out, H, W]
+    torch::Tensor forward(torch::Tensor const& x) {  // [N, in, H, W] -> [N, out, H, W]
         return grid()->forward(torch::conv2d(x, weight_grid(weight), bias));
     }
     graph::Value forward(graph::Value x) {

@@ -19,8 +19,9 @@ template <QuantizerSpec Spec> class FakeQuantizeImpl final : public Grid {
     using S = typename Spec::scheme;
     using O = typename Spec::observer;
 
-    torch::Tensor min_, max_;              // the range over all steps so far
-    torch::Tensor step_min_, step_max_;    // what was seen since the last refresh, over all producers; undefined: nothing
+    torch::Tensor min_, max_;  // the range over all steps so far
+    torch::Tensor step_min_,
+        step_max_;  // what was seen since the last refresh, over all producers; undefined: nothing
     bool each_step_ = Spec::movement::when == each_step;
 
 public:
@@ -57,15 +58,17 @@ public:
     }
 
     void refresh() override {
-        if (!step_min_.defined()) return;
-        auto const min = std::exchange(step_min_, {}), max = std::exchange(step_max_, {});
-        follow(min, max);
+        if constexpr (!O::fixed) {
+            if (!step_min_.defined()) return;
+            auto const min = std::exchange(step_min_, {}), max = std::exchange(step_max_, {});
+            follow(min, max);
+        }
     }
 
 private:
     void observe(torch::Tensor const& x) {
         torch::NoGradGuard no_grad;
-        if (mode == GridMode::observe && !each_step_) return;      // would count the first batch twice
+        if (mode == GridMode::observe && !each_step_) return;  // would count the first batch twice
         auto const [min, max] = range<S>(x);
         if (!each_step_) return follow(min, max);
         step_min_ = step_min_.defined() ? torch::minimum(step_min_, min) : min;

@@ -16,13 +16,13 @@ enum class GridMode { quantize, observe };
 /// step, in refresh().
 class Grid : public torch::nn::Module {
 public:
-    torch::Tensor scale, zero_point;       // [] or [C]; undefined if the grid is Float
-    bool observing = true;                 // in training mode
+    torch::Tensor scale, zero_point;  // [] or [C]; undefined if the grid is Float
+    bool observing = true;            // in training mode
     GridMode mode = GridMode::quantize;
 
     virtual torch::Tensor forward(torch::Tensor const& x) = 0;
-    virtual void refresh() = 0;            // scale and zero point from what was seen since the last time
-    virtual void share() = 0;              // from now on the scale moves between steps
+    virtual void refresh() = 0;  // scale and zero point from what was seen since the last time
+    virtual void share() = 0;    // from now on the scale moves between steps
     virtual std::string describe() const = 0;
     virtual bool quantized() const = 0;
 };
@@ -54,7 +54,7 @@ inline void start_observers(torch::nn::Module& model) {
 template <class Forward> void observe_once(torch::nn::Module& model, Forward&& forward) {
     torch::NoGradGuard no_grad;
     bool const was_training = model.is_training();
-    model.eval();                                                  // batch norm by its statistics
+    model.eval();  // batch norm by its statistics
     for_each_grid(model, [](Grid& g) { g.train(), g.mode = GridMode::observe; });
     forward();
     for_each_grid(model, [](Grid& g) { g.mode = GridMode::quantize; });

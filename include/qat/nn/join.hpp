@@ -13,14 +13,14 @@ public:
 
     torch::Tensor forward(torch::Tensor const& a, torch::Tensor const& b) { return grid()->forward(a + b); }
     graph::Value forward(graph::Value a, graph::Value b) {
-        TORCH_CHECK(a.shape() == b.shape(), "add: the shapes ", graph::text(a.shape()), " and ", graph::text(b.shape()),
-                    " differ");
+        TORCH_CHECK(a.shape() == b.shape(), "add: the shapes ", graph::text(a.shape()), " and ",
+                    graph::text(b.shape()), " differ");
         return record({.op = graph::Op::add, .shape = a.shape()}, {a, b});
     }
 };
 template <class A> using Add = Handle<AddImpl<A>>;
 
-template <class A> class ConcatImpl : public Producer {                                         // [N, sum of C, H, W]
+template <class A> class ConcatImpl : public Producer {  // [N, sum of C, H, W]
     using Result = std::conditional_t<A::join::aligned, Quantizer<Float>, typename A::outputs>;
 
 public:
@@ -36,7 +36,8 @@ public:
         for (auto const& x : inputs) {
             auto const& s = x.shape();
             TORCH_CHECK(s[2] == shape[2] && s[3] == shape[3], "concat: ", graph::text(s), " does not fit ",
-                        graph::text(inputs.front().shape()), "; use an image size that is a multiple of the largest stride");
+                        graph::text(inputs.front().shape()),
+                        "; use an image size that is a multiple of the largest stride");
             shape[1] += s[1];
         }
         return record({.op = graph::Op::concat, .shape = shape}, inputs);
@@ -49,7 +50,7 @@ template <class A> class InputImpl : public Producer {
 public:
     InputImpl() : Producer(FakeQuantize<typename A::input>().ptr()) {}
 
-    torch::Tensor forward(torch::Tensor const& x) { return grid()->forward(x); }               // [N, 3, H, W]
+    torch::Tensor forward(torch::Tensor const& x) { return grid()->forward(x); }  // [N, 3, H, W]
     graph::Value forward(graph::Value x) {
         return grid()->quantized() ? record({.op = graph::Op::quantize, .shape = x.shape()}, {x}) : x;
     }

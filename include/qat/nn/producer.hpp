@@ -22,8 +22,9 @@ public:
     void share_grid_of(Producer const& owner) {
         if (grid_ == owner.grid_) return;
         Grid const &mine = *grid_, &theirs = *owner.grid_;
-        TORCH_CHECK(typeid(mine) == typeid(theirs), "bind: two results that meet at a join have different quantizers (",
-                    mine.describe(), " and ", theirs.describe(), "); give both the same, or use Unaligned");
+        TORCH_CHECK(typeid(mine) == typeid(theirs),
+                    "bind: two results that meet at a join have different quantizers (", mine.describe(),
+                    " and ", theirs.describe(), "); give both the same, or use Unaligned");
         unregister_module("output");
         grid_ = owner.grid_;
         grid_->share();

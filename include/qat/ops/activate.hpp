@@ -8,8 +8,10 @@
 
 namespace qat {
 
-inline torch::Tensor activate(SiLU, torch::Tensor const& x) { return torch::silu(x); }           // x * sigmoid(x)
-inline torch::Tensor activate(ReLU, torch::Tensor const& x) { return torch::relu(x); }           // max(x, 0)
-inline torch::Tensor activate(ReLU6, torch::Tensor const& x) { return torch::clamp(x, 0, 6); }   // min(max(x, 0), 6)
+inline torch::Tensor activate(SiLU, torch::Tensor const& x) { return torch::silu(x); }  // x * sigmoid(x)
+inline torch::Tensor activate(ReLU, torch::Tensor const& x) { return torch::relu(x); }  // max(x, 0)
+inline torch::Tensor activate(ReLU6, torch::Tensor const& x) {
+    return torch::clamp(x, 0, 6);
+}  // min(max(x, 0), 6)
 
 }  // namespace qat

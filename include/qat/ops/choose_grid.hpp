@@ -9,16 +9,16 @@ namespace qat {
 
 /// Of a tensor, or of every channel of one.
 struct GridTensors {
-    torch::Tensor scale;                   // real units per integer step    [] or [C], float32
-    torch::Tensor zero_point;              // the integer that means 0.0     [] or [C], int32
+    torch::Tensor scale;       // real units per integer step    [] or [C], float32
+    torch::Tensor zero_point;  // the integer that means 0.0     [] or [C], int32
 };
 
 /// log2 x rounded up, to the nearest or down, exactly. requires x > 0.
 inline torch::Tensor exponent(torch::Tensor const& x, Toward way) {
-    auto const [mantissa, power] = torch::frexp(x);                // x = mantissa * 2^power, 1/2 <= mantissa < 1
+    auto const [mantissa, power] = torch::frexp(x);  // x = mantissa * 2^power, 1/2 <= mantissa < 1
     auto const down = power - 1;
     if (way == Toward::down) return down;
-    constexpr float half = 0.5f, root = 0.70710678f;               // up unless x = 2^down; up from 2^(down + 1/2)
+    constexpr float half = 0.5f, root = 0.70710678f;  // up unless x = 2^down; up from 2^(down + 1/2)
     return down + (way == Toward::up ? mantissa > half : mantissa >= root).to(torch::kInt);
 }
 
@@ -34,7 +34,8 @@ template <class Spec> GridTensors choose_grid(torch::Tensor min, torch::Tensor m
             auto const k = exponent(reach.clamp_min(smallest_scale * steps), Spec::scale::way);
             return {torch::ldexp(torch::ones_like(reach), k) / steps, zero};
         } else {
-            constexpr double steps = F::is_signed ? static_cast<double>(F::hi - F::lo) / 2 : static_cast<double>(F::hi);
+            constexpr double steps =
+                F::is_signed ? static_cast<double>(F::hi - F::lo) / 2 : static_cast<double>(F::hi);
             return {(reach / steps).clamp_min(smallest_scale), zero};
         }
     } else {

@@ -6,19 +6,19 @@
 #include <qat/core/quantizer.hpp>
 #include <qat/torch.hpp>
 
-#include <ATen/Parallel.h>
-
 namespace qat {
 namespace detail {
 
-inline constexpr std::int64_t grain = 1 << 14;                     // elements worth a task of their own
+inline constexpr std::int64_t grain = 1 << 14;  // elements worth a task of their own
 
 // `count` elements on one grid. inside: where the gradient passes; null if nobody asks for it.
 template <class Rounding>
-void fake_quantize_run(float const* x, float* y, std::uint8_t* inside, std::int64_t count, float scale, Bounds b) {
+void fake_quantize_run(float const* x, float* y, std::uint8_t* inside, std::int64_t count, float scale,
+                       Bounds b) {
     float const inverse = 1.0f / scale;
     if (inside == nullptr) {
-        for (std::int64_t i = 0; i < count; ++i) y[i] = dequantize(quantize<Rounding>(x[i], inverse, b).value, scale);
+        for (std::int64_t i = 0; i < count; ++i)
+            y[i] = dequantize(quantize<Rounding>(x[i], inverse, b).value, scale);
         return;
     }
     for (std::int64_t i = 0; i < count; ++i) {
@@ -47,12 +47,14 @@ void fake_quantize_cpu(torch::Tensor const& x, torch::Tensor const& scale, torch
         });
     } else {
         auto const channels = x.size(Spec::scheme::axis);
-        std::int64_t run = 1;                                      // elements in a row that share a channel
+        std::int64_t run = 1;  // elements in a row that share a channel
         for (std::int64_t d = Spec::scheme::axis + 1; d < x.dim(); ++d) run *= x.size(d);
-        at::parallel_for(0, x.numel() / run, std::max<std::int64_t>(1, grain / run), [&](std::int64_t from, std::int64_t to) {
+        at::parallel_for(0, x.numel() / run, std::max<std::int64_t>(1, grain / run),
+                         [&](std::int64_t from, std::int64_t to) {
             for (auto r = from; r < to; ++r) {
                 auto const c = r % channels;
-                fake_quantize_run<R>(in + r * run, out + r * run, mask(r * run), run, s[c], bounds(F::lo, F::hi, z[c]));
+                fake_quantize_run<R>(in + r * run, out + r * run, mask(r * run), run, s[c],
+                                     bounds(F::lo, F::hi, z[c]));
             }
         });
     }
@@ -89,12 +91,14 @@ template <class Spec> struct FakeQuantizeFunction : torch::autograd::Function<Fa
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                    torch::autograd::variable_list const& gradients) {
-        return {pass_inside(gradients[0], context->get_saved_variables()[0]), torch::Tensor(), torch::Tensor()};
+        return {pass_inside(gradients[0], context->get_saved_variables()[0]), torch::Tensor(),
+                torch::Tensor()};
     }
 };
 
 template <class Spec>
-torch::Tensor fake_quantize_on_cpu(torch::Tensor const& input, torch::Tensor const& scale, torch::Tensor const& zero_point) {
+torch::Tensor fake_quantize_on_cpu(torch::Tensor const& input, torch::Tensor const& scale,
+                                   torch::Tensor const& zero_point) {
     if (torch::GradMode::is_enabled() && input.requires_grad())
         return FakeQuantizeFunction<Spec>::apply(input, scale, zero_point);
     auto const x = laid_out<Spec>(input);
@@ -107,16 +111,20 @@ torch::Tensor fake_quantize_on_cpu(torch::Tensor const& input, torch::Tensor con
 /// requires x float32; scale > 0, float32 [] or [C]; zero_point int32 [] or [C]. C: size of the scheme's axis.
 /// x on the grid, in x's shape. Any strides. Empty tensors are fine. NaN becomes the lowest value.
 template <QuantizerSpec Spec>
-torch::Tensor fake_quantize(torch::Tensor const& x, torch::Tensor const& scale, torch::Tensor const& zero_point) {
+torch::Tensor fake_quantize(torch::Tensor const& x, torch::Tensor const& scale,
+                            torch::Tensor const& zero_point) {
     using F = typename Spec::format;
     if constexpr (!F::quantized) {
         return x;
     } else {
-        TORCH_CHECK(x.scalar_type() == torch::kFloat, "fake_quantize: x is ", x.scalar_type(), ", want float32");
+        TORCH_CHECK(x.scalar_type() == torch::kFloat, "fake_quantize: x is ", x.scalar_type(),
+                    ", want float32");
         if (x.is_cpu()) return detail::fake_quantize_on_cpu<Spec>(x, scale, zero_point);
-        static_assert(std::is_same_v<typename Spec::rounding, HalfEven>, "torch's operators round half to even");
+        static_assert(std::is_same_v<typename Spec::rounding, HalfEven>,
+                      "torch's operators round half to even");
         if constexpr (Spec::scheme::per_channel)
-            return torch::fake_quantize_per_channel_affine(x, scale, zero_point, Spec::scheme::axis, F::lo, F::hi);
+            return torch::fake_quantize_per_channel_affine(x, scale, zero_point, Spec::scheme::axis, F::lo,
+                                                           F::hi);
         else
             return torch::fake_quantize_per_tensor_affine(x, scale, zero_point, F::lo, F::hi);
     }

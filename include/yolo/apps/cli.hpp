@@ -12,6 +12,7 @@
 #include <csignal>
 #include <fstream>
 #include <iostream>
+#include <thread>
 #include <unistd.h>
 
 namespace yolo::apps {
@@ -23,11 +24,13 @@ inline torch::Device device(std::string const& name) {
     if (name.empty()) return cuda ? torch::Device(torch::kCUDA, 0) : torch::Device(torch::kCPU);
     auto const number = name.starts_with("cuda:") ? name.substr(5) : name == "cuda" ? "0" : name;
     if (number.empty() || number.find_first_not_of("0123456789") != number.npos)
-        throw std::runtime_error("--device " + name + " is no device; want cpu, 0 or cuda:0 (one device: training in "
-                                                      "parallel is not supported)");
+        throw std::runtime_error("--device " + name +
+                                 " is no device; want cpu, 0 or cuda:0 (one device: training in "
+                                 "parallel is not supported)");
     auto const index = std::stoi(number);
     if (!cuda || index >= static_cast<int>(torch::cuda::device_count()))
-        throw std::runtime_error("--device " + name + ": there is no such CUDA device here; use --device cpu");
+        throw std::runtime_error("--device " + name +
+                                 ": there is no such CUDA device here; use --device cpu");
     return {torch::kCUDA, static_cast<c10::DeviceIndex>(index)};
 }
 
@@ -67,16 +70,14 @@ template <class Body> int run(CLI::App& app, int argc, char const* const* argv, 
                 arguments = std::move(merged);
                 break;
             }
-        std::reverse(arguments.begin(), arguments.end());          // CLI11 takes them from the back
+        std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
         app.parse(arguments);
         return body();
     } catch (CLI::ParseError const& error) {
         return app.exit(error) == 0 ? 0 : 2;
     } catch (c10::Error const& error) {
         std::cerr << "error: " << error.what_without_backtrace() << "\n";
-    } catch (std::exception const& error) {
-        std::cerr << "error: " << error.what() << "\n";
-    }
+    } catch (std::exception const& error) { std::cerr << "error: " << error.what() << "\n"; }
     return 1;
 }
 
@@ -94,7 +95,9 @@ inline void stop_on_signals() {
     sigaction(SIGTERM, &action, nullptr);
 }
 
-inline YoloV5Options network_options(Manifest const& m) { return {.size = m.size, .classes = m.classes, .anchors = m.anchors}; }
+inline YoloV5Options network_options(Manifest const& m) {
+    return {.size = m.size, .classes = m.classes, .anchors = m.anchors};
+}
 
 /// A checkpoint's network as it was trained. experiment: "" takes the one the checkpoint names.
 struct LoadedDetector {
@@ -107,7 +110,8 @@ inline LoadedDetector load_detector(Catalogue const& catalogue, std::filesystem:
     auto checkpoint = load_checkpoint(weights);
     auto const& named = checkpoint.manifest.experiment;
     if (experiment.empty() && named.empty())
-        throw std::runtime_error(weights.string() + " does not say which experiment it is of; add --experiment");
+        throw std::runtime_error(weights.string() +
+                                 " does not say which experiment it is of; add --experiment");
     auto const& info = catalogue.find(experiment.empty() ? named : experiment);
     LoadedDetector loaded{info.make(network_options(checkpoint.manifest)), &info, checkpoint.manifest};
     load_state(*loaded.detector, checkpoint.model, Fit::exact, weights.string());
@@ -124,8 +128,11 @@ inline std::string summary(Detector& detector, ExperimentInfo const& experiment)
            std::to_string(detector.options().classes) + " classes";
 }
 
+/// 0: OMP_NUM_THREADS where it is set, else every core; LibTorch's own default may be a single thread.
 inline void set_threads(int threads) {
-    if (threads > 0) torch::set_num_threads(threads);
+    if (threads == 0 && std::getenv("OMP_NUM_THREADS") != nullptr) return;
+    torch::set_num_threads(threads > 0 ? threads
+                                       : static_cast<int>(std::max(1u, std::thread::hardware_concurrency())));
 }
 
 /// A line that is written over while standard error is a terminal; nothing elsewhere.

@@ -31,7 +31,8 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
             return 0;
         }
         if (experiment.empty()) throw std::runtime_error("--experiment is missing; --list names all");
-        if (image_size % 32 != 0) throw std::runtime_error("--imgsz " + std::to_string(image_size) + " is no multiple of 32");
+        if (image_size % 32 != 0)
+            throw std::runtime_error("--imgsz " + std::to_string(image_size) + " is no multiple of 32");
         auto const& info = catalogue.find(experiment);
         nlohmann::ordered_json object{{"experiment", info.name}};
         for (auto const& [about, choice] : info.description) {
@@ -47,7 +48,8 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
         if (images > 0) {
             auto const steps = (images + batch_size - 1) / batch_size;
             int const length = epochs > 0 ? epochs : info.schedule.epochs;
-            std::printf("\nschedule: %d images, batch size %d: %d steps an epoch, %d epochs\n", images, batch_size, steps, length);
+            std::printf("\nschedule: %d images, batch size %d: %d steps an epoch, %d epochs\n", images,
+                        batch_size, steps, length);
             auto const events = qat::plan(info.schedule, steps, length);
             if (events.empty()) std::printf("  nothing is switched\n");
             object["schedule"] = nlohmann::ordered_json::array();
@@ -62,32 +64,39 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
         auto const& groups = detector->scale_groups();
         std::int64_t parameters = 0;
         for (auto const& p : detector->module().parameters()) parameters += p.numel();
-        std::printf("\nnetwork: %lld parameters, %zu nodes\n", static_cast<long long>(parameters), graph.nodes.size());
+        std::printf("\nnetwork: %lld parameters, %zu nodes\n", static_cast<long long>(parameters),
+                    graph.nodes.size());
         object["parameters"] = parameters, object["nodes"] = graph.nodes.size();
 
         if (info.quantized) {
             auto const misaligned = qat::nn::misaligned_joins(graph);
             auto const joins = std::count_if(graph.nodes.begin(), graph.nodes.end(), qat::graph::is_join);
             object["scale_groups"] = nlohmann::ordered_json::array();
-            if (!groups.empty()) std::printf("\nscale groups: results that share one grid, and where they meet\n");
+            if (!groups.empty())
+                std::printf("\nscale groups: results that share one grid, and where they meet\n");
             for (std::size_t k = 0; k < groups.size(); ++k) {
                 std::printf("g%-3zu", k);
                 for (auto const& member : groups[k].members) std::printf(" %s", member.c_str());
                 std::printf("  |");
                 for (auto const& join : groups[k].joins) std::printf(" %s", join.c_str());
                 std::printf("\n");
-                object["scale_groups"].push_back({{"members", groups[k].members}, {"joins", groups[k].joins}});
+                object["scale_groups"].push_back(
+                    {{"members", groups[k].members}, {"joins", groups[k].joins}});
             }
-            std::printf("\njoins whose inputs share one quantizer: %ld of %ld%s\n", static_cast<long>(joins) -
-                        static_cast<long>(misaligned.size()), static_cast<long>(joins), misaligned.empty() ? ": all" : "");
+            std::printf("\njoins whose inputs share one quantizer: %ld of %ld%s\n",
+                        static_cast<long>(joins) - static_cast<long>(misaligned.size()),
+                        static_cast<long>(joins), misaligned.empty() ? ": all" : "");
             for (auto const& join : misaligned) std::printf("  not %s\n", join.c_str());
             object["joins"] = joins, object["misaligned_joins"] = misaligned;
             if (!groups.empty() && !misaligned.empty())
-                throw std::runtime_error("aligned joins whose inputs have different quantizers: this is a defect, please report it");
+                throw std::runtime_error("aligned joins whose inputs have different quantizers: this is a "
+                                         "defect, please report it");
         }
         if (!dot.empty()) {
             std::ostringstream text;
-            qat::graph::write_dot(text, graph, groups.empty() ? std::vector<qat::graph::ScaleGroup>{} : qat::graph::scale_groups(graph));
+            qat::graph::write_dot(text, graph,
+                                  groups.empty() ? std::vector<qat::graph::ScaleGroup>{}
+                                                 : qat::graph::scale_groups(graph));
             write_atomically(dot, text.str());
             std::printf("\n%s: render it with dot -Tsvg %s -o network.svg\n", dot.c_str(), dot.c_str());
         }

@@ -17,7 +17,8 @@ inline std::string counts(torch::Tensor const& boxes, std::vector<std::string> c
     std::map<int, int> count;
     for (std::int64_t i = 0; i < boxes.size(0); ++i) ++count[static_cast<int>(boxes[i][5].item<float>())];
     std::string text;
-    for (auto const& [cls, n] : count) text += (text.empty() ? "" : ", ") + std::to_string(n) + " " + class_name(names, cls);
+    for (auto const& [cls, n] : count)
+        text += (text.empty() ? "" : ", ") + std::to_string(n) + " " + class_name(names, cls);
     return text.empty() ? "nothing" : text;
 }
 
@@ -30,7 +31,8 @@ inline int detect(Catalogue const& catalogue, int argc, char const* const* argv)
     bool agnostic = false, exist_ok = false;
     app.add_option("--source", source, "image, folder or .txt list")->required();
     app.add_option("--weights", weights, "checkpoint: ours or an official .pt")->required();
-    app.add_option("--experiment", experiment, "what the network computes; default: what the checkpoint says");
+    app.add_option("--experiment", experiment,
+                   "what the network computes; default: what the checkpoint says");
     app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side, a multiple of 32");
     app.add_option("--conf-thres", confidence, "confidence below which boxes are left out");
     app.add_option("--iou-thres", iou, "overlap above which the less confident box goes");
@@ -46,16 +48,24 @@ inline int detect(Catalogue const& catalogue, int argc, char const* const* argv)
     return run(app, argc, argv, [&] {
         torch::NoGradGuard no_grad;
         set_threads(threads);
-        if (image_size % 32 != 0) throw std::runtime_error("--imgsz " + std::to_string(image_size) + " is no multiple of 32");
+        if (image_size % 32 != 0)
+            throw std::runtime_error("--imgsz " + std::to_string(image_size) + " is no multiple of 32");
         auto loaded = load_detector(catalogue, weights, experiment, device(device_name));
         auto& detector = *loaded.detector;
         Dataset const images({source}, 0);
         for (auto const& message : images.summary().messages) spdlog::warn(message);
         // One image a batch, each in a rectangle of its own shape.
-        Loader loader(images, {.image_size = image_size, .batch_size = 1, .workers = 1, .rect = true, .cache_images = false});
+        LoaderOptions loading;
+        loading.image_size = image_size, loading.batch_size = 1, loading.workers = 1;
+        loading.rect = true, loading.cache_images = false;
+        Loader loader(images, loading);
         auto const folder = make_run_folder(project, name, exist_ok);
-        NmsOptions const options{.confidence = confidence, .iou = iou, .max_detections = max_det, .multi_label = false,
-                                 .agnostic = agnostic, .classes = classes};
+        NmsOptions const options{.confidence = confidence,
+                                 .iou = iou,
+                                 .max_detections = max_det,
+                                 .multi_label = false,
+                                 .agnostic = agnostic,
+                                 .classes = classes};
         auto results = nlohmann::ordered_json::array();
         for (Batch batch; loader.next(batch);) {
             auto boxes = nms(decode(detector(batch.images), detector.options()), options)[0].to(torch::kCPU);
@@ -67,7 +77,9 @@ inline int detect(Catalogue const& catalogue, int argc, char const* const* argv)
             for (std::int64_t i = 0; i < boxes.size(0); ++i) {
                 auto const at = [&](std::int64_t column) { return boxes[i][column].item<double>(); };
                 auto const cls = static_cast<int>(at(5));
-                found.push_back({{"class", cls}, {"name", class_name(loaded.manifest.names, cls)}, {"confidence", at(4)},
+                found.push_back({{"class", cls},
+                                 {"name", class_name(loaded.manifest.names, cls)},
+                                 {"confidence", at(4)},
                                  {"box", {at(0), at(1), at(2), at(3)}}});
             }
             results.push_back({{"image", path.string()}, {"boxes", found}});

@@ -11,8 +11,8 @@ namespace yolo::apps {
 
 /// The flags of yolo-train, with YOLOv5's names and defaults.
 struct TrainArguments {
-    std::string data, weights, experiment, hyp, device, optimizer = "SGD", project = "runs/train", name = "exp", size = "n",
-                                                                 json, resume;
+    std::string data, weights, experiment, hyp, device, optimizer = "SGD", project = "runs/train",
+                                                        name = "exp", size = "n", json, resume;
     int epochs = 0, batch_size = 16, image_size = 640, workers = 2, patience = 100, threads = 0;
     std::uint64_t seed = 0;
     std::vector<int> freeze;
@@ -22,14 +22,18 @@ struct TrainArguments {
 
     void declare(CLI::App& app) {
         app.add_option("--data", data, "data set YAML as YOLOv5's");
-        app.add_option("--weights", weights, "checkpoint to start from: ours or an official .pt; none: from nothing");
-        app.add_option("--experiment", experiment, "what the network computes; default: what the checkpoint says");
-        app.add_option("--hyp", hyp, "hyper-parameter YAML as YOLOv5's; default: configs/hyp/scratch-low.yaml's values");
+        app.add_option("--weights", weights,
+                       "checkpoint to start from: ours or an official .pt; none: from nothing");
+        app.add_option("--experiment", experiment,
+                       "what the network computes; default: what the checkpoint says");
+        app.add_option("--hyp", hyp,
+                       "hyper-parameter YAML as YOLOv5's; default: configs/hyp/scratch-low.yaml's values");
         app.add_option("--set", set, "a hyper-parameter by name, after --hyp: --set lr0=0.001");
         app.add_option("--epochs", epochs, "default: what the experiment says");
         app.add_option("--batch-size", batch_size, "images of a step");
         app.add_option("--imgsz,--img,--img-size", image_size, "pixels, a multiple of 32");
-        app.add_option("--model", size, "size of a network from nothing: n s m l x, or depth,width")->capture_default_str();
+        app.add_option("--model", size, "size of a network from nothing: n s m l x, or depth,width")
+            ->capture_default_str();
         app.add_option("--device", device, "cpu or 0; default: a GPU if there is one");
         app.add_option("--workers", workers, "threads that load images");
         app.add_option("--threads", threads, "threads that compute; 0: all cores");
@@ -38,8 +42,10 @@ struct TrainArguments {
         app.add_option("--seed", seed, "of every random choice");
         app.add_option("--optimizer", optimizer)->check(CLI::IsMember({"SGD", "Adam", "AdamW"}));
         app.add_option("--patience", patience, "epochs without a better one before training stops; 0: never");
-        app.add_option("--freeze", freeze, "numbered layers that stay as they are; one number: so many from the first");
-        app.add_option("--resume", resume, "last.pt of a run that was interrupted; other options are taken from the run");
+        app.add_option("--freeze", freeze,
+                       "numbered layers that stay as they are; one number: so many from the first");
+        app.add_option("--resume", resume,
+                       "last.pt of a run that was interrupted; other options are taken from the run");
         app.add_option("--json", json, "write the results to this file");
         app.add_flag("--exist-ok", exist_ok, "use the run's folder though it exists");
         app.add_flag("--cos-lr", cos_lr, "cosine schedule of the learning rate");
@@ -47,17 +53,21 @@ struct TrainArguments {
         app.add_flag("--nosave", nosave, "save after the last epoch only");
         app.add_flag("--half", half, "keep checkpoints in float16 (float experiments)");
         app.add_flag("--no-cache", no_cache, "decode images anew each time");
-        app.add_flag("--ema,!--no-ema", ema, "keep a moving average of the state; default: float experiments only");
+        app.add_flag("--ema,!--no-ema", ema,
+                     "keep a moving average of the state; default: float experiments only");
     }
 };
 
 inline Size size_named(std::string const& name) {
-    constexpr std::pair<char const*, Size> known[] = {{"n", nano}, {"s", small}, {"m", medium}, {"l", large}, {"x", extra_large}};
+    constexpr std::pair<char const*, Size> known[] = {
+        {"n", nano}, {"s", small}, {"m", medium}, {"l", large}, {"x", extra_large}};
     for (auto const& [key, size] : known)
         if (name == key) return size;
     double depth = 0, width = 0;
-    if (std::sscanf(name.c_str(), "%lf,%lf", &depth, &width) == 2 && depth > 0 && width > 0) return {depth, width};
-    throw std::runtime_error("--model " + name + " is no size; want n, s, m, l, x or depth,width as 0.33,0.125");
+    if (std::sscanf(name.c_str(), "%lf,%lf", &depth, &width) == 2 && depth > 0 && width > 0)
+        return {depth, width};
+    throw std::runtime_error("--model " + name +
+                             " is no size; want n, s, m, l, x or depth,width as 0.33,0.125");
 }
 
 inline OptimizerKind optimizer_named(std::string const& name) {
@@ -79,7 +89,8 @@ inline Hyperparameters hyperparameters_of(TrainArguments const& a) {
     for (auto const& assignment : a.set) {
         auto const equals = assignment.find('=');
         char* end = nullptr;
-        double const value = equals == assignment.npos ? 0 : std::strtod(assignment.c_str() + equals + 1, &end);
+        double const value =
+            equals == assignment.npos ? 0 : std::strtod(assignment.c_str() + equals + 1, &end);
         if (end == nullptr || *end != '\0' || end == assignment.c_str() + equals + 1)
             throw std::runtime_error("--set " + assignment + ": want name=number, as lr0=0.001");
         yolo::detail::set(hyp, assignment.substr(0, equals), value, "--set");
@@ -88,11 +99,25 @@ inline Hyperparameters hyperparameters_of(TrainArguments const& a) {
 }
 
 inline nlohmann::ordered_json to_json(TrainArguments const& a, std::string const& experiment, int epochs) {
-    nlohmann::ordered_json json{{"data", a.data}, {"weights", a.weights}, {"experiment", experiment}, {"hyp", a.hyp},
-                                {"set", a.set}, {"epochs", epochs}, {"batch-size", a.batch_size}, {"imgsz", a.image_size},
-                                {"device", a.device}, {"workers", a.workers}, {"project", a.project}, {"name", a.name},
-                                {"seed", a.seed}, {"optimizer", a.optimizer}, {"patience", a.patience},
-                                {"freeze", a.freeze}, {"cos-lr", a.cos_lr}, {"noval", a.noval}, {"nosave", a.nosave},
+    nlohmann::ordered_json json{{"data", a.data},
+                                {"weights", a.weights},
+                                {"experiment", experiment},
+                                {"hyp", a.hyp},
+                                {"set", a.set},
+                                {"epochs", epochs},
+                                {"batch-size", a.batch_size},
+                                {"imgsz", a.image_size},
+                                {"device", a.device},
+                                {"workers", a.workers},
+                                {"project", a.project},
+                                {"name", a.name},
+                                {"seed", a.seed},
+                                {"optimizer", a.optimizer},
+                                {"patience", a.patience},
+                                {"freeze", a.freeze},
+                                {"cos-lr", a.cos_lr},
+                                {"noval", a.noval},
+                                {"nosave", a.nosave},
                                 {"half", a.half}};
     if (a.ema) json[*a.ema ? "ema" : "no-ema"] = true;
     return json;
@@ -110,13 +135,15 @@ public:
     }
 
 private:
-    static constexpr char const* head = "      Epoch     Memory   box_loss   obj_loss   cls_loss  Instances       Size";
+    static constexpr char const* head =
+        "      Epoch     Memory   box_loss   obj_loss   cls_loss  Instances       Size";
 
     std::string row(int epoch, int epochs, std::array<double, 3> const& loss, std::int64_t instances) const {
         char line[160];
         std::snprintf(line, sizeof line, "%11s%11s%11.4g%11.4g%11.4g%11lld%11d",
-                      (std::to_string(epoch) + "/" + std::to_string(epochs - 1)).c_str(), memory_in_use().c_str(), loss[0],
-                      loss[1], loss[2], static_cast<long long>(instances), image_size_);
+                      (std::to_string(epoch) + "/" + std::to_string(epochs - 1)).c_str(),
+                      memory_in_use().c_str(), loss[0], loss[1], loss[2], static_cast<long long>(instances),
+                      image_size_);
         return line;
     }
 
@@ -130,10 +157,12 @@ private:
 
     void epoch(EpochReport const& r) {
         progress_.end();
-        std::cout << head << "\n" << row(r.epoch, r.epochs, r.loss, instances_) << "  " << std::lround(r.seconds) << " s\n";
+        std::cout << head << "\n"
+                  << row(r.epoch, r.epochs, r.loss, instances_) << "  " << std::lround(r.seconds) << " s\n";
         auto const& e = r.validation.evaluation;
         if (r.validated)
-            std::cout << table_head << "\n" << table_row("all", e.images, e.labels, e.precision, e.recall, e.map50, e.map)
+            std::cout << table_head << "\n"
+                      << table_row("all", e.images, e.labels, e.precision, e.recall, e.map50, e.map)
                       << (r.best ? "  best" : "") << "\n";
         std::cout << std::flush;
         epochs_ = r.epochs;
@@ -149,7 +178,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
     TrainArguments a;
     a.declare(app);
     return run(app, argc, argv, [&]() -> int {
-        if (!a.resume.empty()) {                                   // the run's own options, then go on in its folder
+        if (!a.resume.empty()) {  // the run's own options, then go on in its folder
             auto const resumed = std::filesystem::path(a.resume);
             auto const file = resumed.parent_path().parent_path() / "opt.json";
             auto arguments = arguments_of(file, app);
@@ -162,7 +191,8 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         torch::manual_seed(a.seed);
         auto const set = load_dataset_yaml(a.data);
         require_images(set, Split::train, a.data);
-        if (a.image_size % 32 != 0) throw std::runtime_error("--imgsz " + std::to_string(a.image_size) + " is no multiple of 32");
+        if (a.image_size % 32 != 0)
+            throw std::runtime_error("--imgsz " + std::to_string(a.image_size) + " is no multiple of 32");
         auto const hyp = hyperparameters_of(a);
 
         // The network: the checkpoint's size and anchors, the data set's classes.
@@ -179,11 +209,13 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
                                           : !trained_by.empty() ? trained_by
                                                                 : "silu");
         if (a.half && info.quantized)
-            throw std::runtime_error("--half would round the scales of " + info.name + "; it is for float experiments");
+            throw std::runtime_error("--half would round the scales of " + info.name +
+                                     "; it is for float experiments");
         int const epochs = a.epochs > 0 ? a.epochs : info.schedule.epochs;
         int const first_epoch = a.resume.empty() ? 0 : manifest.epoch + 1;
         double const best = a.resume.empty() ? 0 : manifest.best_fitness;
-        if (first_epoch >= epochs) throw std::runtime_error(a.resume + " has finished its " + std::to_string(epochs) + " epochs");
+        if (first_epoch >= epochs)
+            throw std::runtime_error(a.resume + " has finished its " + std::to_string(epochs) + " epochs");
         manifest.classes = set.classes, manifest.names = set.names, manifest.extra.clear();
         auto const where = device(a.device);
         auto detector = info.make(network_options(manifest));
@@ -208,22 +240,40 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
                                              : std::filesystem::path(a.resume).parent_path().parent_path();
         write_json(folder / "opt.json", to_json(a, info.name, epochs));
         write_atomically(folder / "hyp.yaml", to_yaml(hyp));
-        LoaderOptions loading{.image_size = a.image_size, .batch_size = a.batch_size, .workers = a.workers, .augment = true,
-                              .shuffle = true, .seed = a.seed, .cache_images = !a.no_cache, .hyp = hyp};
+        LoaderOptions loading{.image_size = a.image_size,
+                              .batch_size = a.batch_size,
+                              .workers = a.workers,
+                              .augment = true,
+                              .shuffle = true,
+                              .seed = a.seed,
+                              .cache_images = !a.no_cache,
+                              .hyp = hyp};
         Loader train_loader(train_images, loading);
         std::optional<Loader> val_loader;
-        if (val_images) val_loader.emplace(*val_images, validation_loader(a.image_size, a.batch_size * 2, a.workers));
+        if (val_images)
+            val_loader.emplace(*val_images, validation_loader(a.image_size, a.batch_size * 2, a.workers));
 
         spdlog::info("{} training images, {} batches an epoch, {} epochs; results in {}", train_images.size(),
                      train_loader.batches(), epochs, folder.string());
-        for (auto const& event : qat::plan(info.schedule, train_loader.batches(), epochs)) spdlog::info("plan: {}", event.what);
+        for (auto const& event : qat::plan(info.schedule, train_loader.batches(), epochs))
+            spdlog::info("plan: {}", event.what);
         stop_on_signals();
         TrainingPrinter printer(a.image_size);
         Trainer trainer(*detector, info, manifest,
-                        {.folder = folder, .hyp = hyp, .epochs = epochs, .image_size = a.image_size, .batch_size = a.batch_size,
-                         .optimizer = optimizer_named(a.optimizer), .decay = a.cos_lr ? RateDecay::cosine : RateDecay::linear,
-                         .patience = a.patience, .freeze = a.freeze, .ema = a.ema.value_or(!info.quantized),
-                         .validate = !a.noval, .save = !a.nosave, .half = a.half, .first_epoch = first_epoch,
+                        {.folder = folder,
+                         .hyp = hyp,
+                         .epochs = epochs,
+                         .image_size = a.image_size,
+                         .batch_size = a.batch_size,
+                         .optimizer = optimizer_named(a.optimizer),
+                         .decay = a.cos_lr ? RateDecay::cosine : RateDecay::linear,
+                         .patience = a.patience,
+                         .freeze = a.freeze,
+                         .ema = a.ema.value_or(!info.quantized),
+                         .validate = !a.noval,
+                         .save = !a.nosave,
+                         .half = a.half,
+                         .first_epoch = first_epoch,
                          .best_fitness = best},
                         printer.events(), &stop_requested);
         auto const outcome = trainer.run(train_loader, val_loader ? &*val_loader : nullptr);
@@ -237,7 +287,8 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
             print_table(result.evaluation, set.names, set.classes <= 50);
             if (!a.json.empty()) {
                 auto object = yolo::to_json(result, set.names);
-                object["experiment"] = info.name, object["weights"] = best_file.string(), object["epochs"] = epochs;
+                object["experiment"] = info.name, object["weights"] = best_file.string(),
+                object["epochs"] = epochs;
                 write_json(a.json, object);
             }
         }

@@ -40,11 +40,11 @@ inline cv::Mat read_image(std::filesystem::path const& path) {
     return image;
 }
 
-/// The picture with its longer side at `size` pixels, the other one rounded up as in YOLOv5 v7.0.
+/// The picture with its longer side at `size` pixels, the other one rounded down as in the reference; sides are at least 1 px.
 inline cv::Mat resize_long_side(cv::Mat const& image, int size, Shrink shrink) {
     double const ratio = static_cast<double>(size) / std::max(image.rows, image.cols);
     if (ratio == 1.0) return image;
-    auto const side = [&](int pixels) { return std::min(size, static_cast<int>(std::ceil(pixels * ratio))); };
+    auto const side = [&](int pixels) { return std::max(1, static_cast<int>(pixels * ratio)); };
     bool const linear = ratio > 1.0 || shrink == Shrink::linear;
     cv::Mat result;
     cv::resize(image, result, cv::Size(side(image.cols), side(image.rows)), 0, 0,

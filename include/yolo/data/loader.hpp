@@ -28,7 +28,7 @@ struct LoaderOptions {
     std::uint64_t seed = 0;
     bool cache_images = true;  // keep decoded pictures in memory
     std::int64_t cache_limit_bytes = std::int64_t{1} << 30;
-    Hyperparameters hyp;  // augmentation only
+    Hyperparameters hyp{};  // augmentation only
 };
 
 /// Where a picture of a batch comes from. x_batch = x_original * ratio_w + pad_w; so for y.

@@ -19,7 +19,7 @@ inline std::vector<std::size_t> reference_order(std::span<double const> keys) {
     auto const less = [&](std::size_t a, std::size_t b) { return keys[order[a]] < keys[order[b]]; };
     auto const exchange = [&](std::size_t a, std::size_t b) { std::swap(order[a], order[b]); };
 
-    std::vector<std::pair<std::size_t, std::size_t>> open{{0, keys.size() - 1}};    // first and last position
+    std::vector<std::pair<std::size_t, std::size_t>> open{{0, keys.size() - 1}};  // first and last position
     while (!open.empty()) {
         auto [first, last] = open.back();
         open.pop_back();
@@ -32,15 +32,19 @@ inline std::vector<std::size_t> reference_order(std::span<double const> keys) {
             exchange(middle, last - 1);
             auto low = first, high = last - 1;
             for (;;) {
-                do ++low; while (keys[order[low]] < pivot);
-                do --high; while (pivot < keys[order[high]]);
+                do ++low;
+                while (keys[order[low]] < pivot);
+                do --high;
+                while (pivot < keys[order[high]]);
                 if (low >= high) break;
                 exchange(low, high);
             }
             exchange(low, last - 1);
-            bool const left_is_smaller = low - first < last - low;          // the larger part waits
-            if (left_is_smaller) open.emplace_back(low + 1, last), last = low - 1;
-            else open.emplace_back(first, low - 1), first = low + 1;
+            bool const left_is_smaller = low - first < last - low;  // the larger part waits
+            if (left_is_smaller)
+                open.emplace_back(low + 1, last), last = low - 1;
+            else
+                open.emplace_back(first, low - 1), first = low + 1;
         }
         for (auto i = first + 1; i <= last; ++i) {
             auto const moving = order[i];

@@ -14,7 +14,7 @@ struct Checkpoint {
     StateDict model;  // YOLOv5's keys, as stored (official files: float16)
     Manifest manifest;
     bool official = false;  // from a pickled models.yolo.Model
-    StateDict more;         // other tensors with keys of their own: optimizer, ...
+    StateDict more{};       // other tensors with keys of their own: optimizer, ...
 };
 
 namespace detail {
@@ -50,8 +50,7 @@ inline Checkpoint bare_checkpoint(StateDict tensors) {
 }
 
 inline Checkpoint load(TensorFile& file) {
-    using namespace std::string_literals;
-    auto const advice = "; give a YOLOv5 checkpoint or a saved state_dict()"s;
+    std::string const advice = "; give a YOLOv5 checkpoint or a saved state_dict()";
     auto const& root = file.root();
     if (auto const* module = pickle::as<pickle::Object>(root); pickle::is_module(module))
         return official_checkpoint(file, nullptr, *module);
@@ -67,8 +66,9 @@ inline Checkpoint load(TensorFile& file) {
             return official_checkpoint(file, dictionary, *module);
         if (auto const* tensors = pickle::as<pickle::Dict>(*value))
             return bare_checkpoint(file.tensors(pickle::state_entries(*tensors)));
-        if (key != "ema"s)
-            throw std::runtime_error("its \""s + key + "\" is " + pickle::describe(*value) + advice);
+        if (key != std::string("ema"))
+            throw std::runtime_error(std::string("its \"") + key + "\" is " + pickle::describe(*value) +
+                                     advice);
     }
     if (dictionary->items.empty()) throw std::runtime_error("it holds an empty dictionary" + advice);
     return bare_checkpoint(file.tensors(pickle::state_entries(*dictionary)));

@@ -33,12 +33,20 @@ using Value = std::variant<None, bool, std::int64_t, double, Text const*, Bytes 
 
 enum class ScalarType : std::uint8_t { f16, bf16, f32, f64, i8, u8, i16, i32, i64, boolean };
 
-constexpr std::int64_t item_size(ScalarType type) {                            // bytes
+constexpr std::int64_t item_size(ScalarType type) {  // bytes
     switch (type) {
-    case ScalarType::f64: case ScalarType::i64: return 8;
-    case ScalarType::f32: case ScalarType::i32: return 4;
-    case ScalarType::f16: case ScalarType::bf16: case ScalarType::i16: return 2;
-    default: return 1;
+    case ScalarType::f64:
+    case ScalarType::i64:
+        return 8;
+    case ScalarType::f32:
+    case ScalarType::i32:
+        return 4;
+    case ScalarType::f16:
+    case ScalarType::bf16:
+    case ScalarType::i16:
+        return 2;
+    default:
+        return 1;
     }
 }
 

@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <yolo/io/atomic_file.hpp>
-#include <yolo/train/validate.hpp>
+#include <yolo/metrics/validation.hpp>
 
 namespace yolo {
 
@@ -12,12 +12,23 @@ inline nlohmann::ordered_json to_json(Validation const& v, std::vector<std::stri
     auto const& e = v.evaluation;
     auto per_class = nlohmann::ordered_json::array();
     for (auto const& c : e.per_class)
-        per_class.push_back({{"class", c.cls}, {"name", names.at(static_cast<std::size_t>(c.cls))}, {"images", c.images},
-                             {"labels", c.labels}, {"precision", c.precision}, {"recall", c.recall}, {"map50", c.map50},
+        per_class.push_back({{"class", c.cls},
+                             {"name", names.at(static_cast<std::size_t>(c.cls))},
+                             {"images", c.images},
+                             {"labels", c.labels},
+                             {"precision", c.precision},
+                             {"recall", c.recall},
+                             {"map50", c.map50},
                              {"map", c.map}});
-    return {{"images", e.images}, {"labels", e.labels}, {"precision", e.precision}, {"recall", e.recall},
-            {"map50", e.map50}, {"map", e.map}, {"per_class", per_class},
-            {"speed_ms", {{"preprocess", v.preprocess_ms}, {"inference", v.inference_ms}, {"nms", v.nms_ms}}}};
+    return {
+        {"images", e.images},
+        {"labels", e.labels},
+        {"precision", e.precision},
+        {"recall", e.recall},
+        {"map50", e.map50},
+        {"map", e.map},
+        {"per_class", per_class},
+        {"speed_ms", {{"preprocess", v.preprocess_ms}, {"inference", v.inference_ms}, {"nms", v.nms_ms}}}};
 }
 
 inline void write_json(std::filesystem::path const& file, nlohmann::ordered_json const& json) {

@@ -17,18 +17,18 @@ namespace yolo {
 enum class Fit { exact, adapt };
 
 struct Transfer {
-    std::int64_t transferred = 0, total = 0;                       // of YOLOv5's own tensors; "transferred 343/349"
-    std::int64_t quantizers = 0, fresh_quantizers = 0;             // tensors of quantizers that were read, or start anew
+    std::int64_t transferred = 0, total = 0;            // of YOLOv5's own tensors; "transferred 343/349"
+    std::int64_t quantizers = 0, fresh_quantizers = 0;  // tensors of quantizers that were read, or start anew
 };
 
 namespace detail {
 
 struct NamedState {
-    std::string key;                       // YOLOv5's
-    torch::Tensor tensor;                  // the detector's own
+    std::string key;       // YOLOv5's
+    torch::Tensor tensor;  // the detector's own
 };
 
-inline int layer_of(std::string_view key) {                        // "model.17.m.0" -> 17; other keys first
+inline int layer_of(std::string_view key) {  // "model.17.m.0" -> 17; other keys first
     if (!key.starts_with("model.")) return -1;
     return std::atoi(std::string(key.substr(6)).c_str());
 }
@@ -91,7 +91,8 @@ inline StateDict fold_batch_norm(StateDict const& state) {
         }
         auto const part = [&](char const* name) {
             auto const* t = find(state, stem + "bn." + name);
-            if (t == nullptr) throw std::runtime_error("there is " + stem + "bn.weight but no " + stem + "bn." + name);
+            if (t == nullptr)
+                throw std::runtime_error("there is " + stem + "bn.weight but no " + stem + "bn." + name);
             return t->to(torch::kFloat);
         };
         auto const f = part("weight") * torch::rsqrt(part("running_var") + 1e-3);
@@ -107,15 +108,17 @@ inline Transfer load_state(Detector& detector, StateDict const& given, Fit fit, 
     torch::NoGradGuard no_grad;
     auto const ours = detail::named_state(detector);
     auto const has = [](auto const& keys, std::string_view part) {
-        return std::any_of(keys.begin(), keys.end(), [&](auto const& k) { return k.find(part) != std::string::npos; });
+        return std::any_of(keys.begin(), keys.end(),
+                           [&](auto const& k) { return k.find(part) != std::string::npos; });
     };
     std::vector<std::string> our_keys, their_keys;
     for (auto const& s : ours) our_keys.push_back(s.key);
     for (auto const& s : given) their_keys.push_back(s.first);
     bool const we_have_bn = has(our_keys, ".bn."), they_have_bn = has(their_keys, ".bn.");
     if (we_have_bn && !they_have_bn)
-        throw std::runtime_error(source + " holds folded batch norm, and this experiment trains it; start from a checkpoint "
-                                          "of a float experiment (silu, relu, relu6)");
+        throw std::runtime_error(
+            source + " holds folded batch norm, and this experiment trains it; start from a checkpoint "
+                     "of a float experiment (silu, relu, relu6)");
     StateDict const state = they_have_bn && !we_have_bn && fit == Fit::adapt ? fold_batch_norm(given) : given;
     std::map<std::string_view, torch::Tensor const*> by_key;
     for (auto const& [key, tensor] : state) by_key.emplace(key, &tensor);
@@ -143,14 +146,15 @@ inline Transfer load_state(Detector& detector, StateDict const& given, Fit fit, 
                 if (quantizer) ++result.fresh_quantizers;
                 continue;
             }
-            throw std::runtime_error(source + ": " + key + " is " + detail::size_text(theirs) + ", expected " +
-                                     detail::size_text(tensor) + "; size or class count of the network differ");
+            throw std::runtime_error(source + ": " + key + " is " + detail::size_text(theirs) +
+                                     ", expected " + detail::size_text(tensor) +
+                                     "; size or class count of the network differ");
         }
         torch::Tensor target = tensor;
         target.copy_(theirs);
         ++(quantizer ? result.quantizers : result.transferred);
     }
-    ++result.total;                                                // the anchors are a tensor of YOLOv5's, and values of ours
+    ++result.total;  // the anchors are a tensor of YOLOv5's, and values of ours
     if (by_key.contains(detail::anchors_key)) ++result.transferred;
     return result;
 }
@@ -159,7 +163,8 @@ inline Transfer load_state(Detector& detector, StateDict const& given, Fit fit, 
 inline StateDict state_of(Detector& detector) {
     torch::NoGradGuard no_grad;
     StateDict state;
-    for (auto const& [key, tensor] : detail::named_state(detector)) state.emplace_back(key, tensor.detach().to(torch::kCPU).clone());
+    for (auto const& [key, tensor] : detail::named_state(detector))
+        state.emplace_back(key, tensor.detach().to(torch::kCPU).clone());
     state.emplace_back(detail::anchors_key, detail::anchors_in_cells(detector.options()));
     return state;
 }

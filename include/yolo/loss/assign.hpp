@@ -44,13 +44,13 @@ struct Positive {
 inline std::vector<Positive> assign_targets(std::span<TargetRow const> targets,
                                             std::array<AnchorBox, 3> const& anchors, LevelShape shape,
                                             std::int64_t classes, float largest_ratio) {
-    struct Fit {
+    struct Offer {
         TargetRow target;  // in cells
         std::int64_t anchor;
         std::array<bool, 5> neighbour;
     };
     auto const columns = static_cast<float>(shape.width), rows = static_cast<float>(shape.height);
-    std::vector<Fit> fits;
+    std::vector<Offer> fits;
     for (std::size_t a = 0; a < anchors.size(); ++a)
         for (auto t : targets) {
             if (!(t.image >= 0 && t.image < static_cast<float>(shape.images)))

@@ -14,12 +14,12 @@
 namespace yolo {
 
 struct NmsOptions {
-    double confidence = 0.001;  // a box needs more, in objectness and in objectness * class; [0, 1)
-    double iou = 0.6;           // a box that overlaps a better one by more is dropped; [0, 1]
-    int max_detections = 300;   // per image
-    bool multi_label = true;    // a box may be reported once per class; no effect with one class
-    bool agnostic = false;      // boxes of different classes suppress each other
-    std::vector<int> classes;   // report only these; empty: all
+    double confidence = 0.001;   // a box needs more, in objectness and in objectness * class; [0, 1)
+    double iou = 0.6;            // a box that overlaps a better one by more is dropped; [0, 1]
+    int max_detections = 300;    // per image
+    bool multi_label = true;     // a box may be reported once per class; no effect with one class
+    bool agnostic = false;       // boxes of different classes suppress each other
+    std::vector<int> classes{};  // report only these; empty: all
 
     static constexpr std::size_t max_candidates = 30000;  // per image, the most confident
     static constexpr float class_offset = 7680;           // px; keeps the classes apart

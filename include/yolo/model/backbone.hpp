@@ -7,9 +7,7 @@
 namespace yolo {
 
 /// One value per stride: 8, 16, 32.
-template <Signal V> struct Pyramid {
-    V p3, p4, p5;
-};
+template <Signal V> struct Pyramid { V p3, p4, p5; };
 
 template <class A> struct BackboneImpl : torch::nn::Module {
     Conv<A> stem, down2, down3, down4, down5;
@@ -17,13 +15,14 @@ template <class A> struct BackboneImpl : torch::nn::Module {
     SPPF<A> sppf;
 
     explicit BackboneImpl(Size s)
-        : BackboneImpl(s, s.channels(64), s.channels(128), s.channels(256), s.channels(512), s.channels(1024)) {}
+        : BackboneImpl(s, s.channels(64), s.channels(128), s.channels(256), s.channels(512),
+                       s.channels(1024)) {}
 
-    template <Signal V> Pyramid<V> forward(V image) {              // [N,   3, H,    W   ]
-        auto x = c3_2(down2(stem(image)));                         // [N,  2w, H/4,  W/4 ]
-        auto p3 = c3_3(down3(x));                                  // [N,  4w, H/8,  W/8 ]
-        auto p4 = c3_4(down4(p3));                                 // [N,  8w, H/16, W/16]
-        auto p5 = sppf(c3_5(down5(p4)));                           // [N, 16w, H/32, W/32]
+    template <Signal V> Pyramid<V> forward(V image) {  // [N,   3, H,    W   ]
+        auto x = c3_2(down2(stem(image)));             // [N,  2w, H/4,  W/4 ]
+        auto p3 = c3_3(down3(x));                      // [N,  4w, H/8,  W/8 ]
+        auto p4 = c3_4(down4(p3));                     // [N,  8w, H/16, W/16]
+        auto p5 = sppf(c3_5(down5(p4)));               // [N, 16w, H/32, W/32]
         return {p3, p4, p5};
     }
 

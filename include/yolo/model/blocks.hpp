@@ -29,7 +29,7 @@ template <class A> struct BottleneckImpl : torch::nn::Module {
         if (o.shortcut == Shortcut::yes) add = register_module("add", Add<A>());
     }
 
-    template <Signal V> V forward(V x) {                           // [N, C, H, W] -> [N, C, H, W]
+    template <Signal V> V forward(V x) {  // [N, C, H, W] -> [N, C, H, W]
         auto y = cv2(cv1(x));
         return add ? add(x, y) : y;
     }
@@ -39,8 +39,8 @@ template <class A> using Bottleneck = Handle<BottleneckImpl<A>>;
 // y = cv3(concat(m(cv1(x)), cv2(x))), m a chain of bottlenecks at half the width
 template <class A> struct C3Impl : torch::nn::Module {
     struct Options {
-        std::int64_t in, out;              // channels
-        std::int64_t repeats = 1;          // bottlenecks
+        std::int64_t in, out;      // channels
+        std::int64_t repeats = 1;  // bottlenecks
         Shortcut shortcut = Shortcut::yes;
     };
 
@@ -59,7 +59,7 @@ template <class A> struct C3Impl : torch::nn::Module {
         }
     }
 
-    template <Signal V> V forward(V x) {                           // [N, in, H, W] -> [N, out, H, W]
+    template <Signal V> V forward(V x) {  // [N, in, H, W] -> [N, out, H, W]
         auto y = cv1(x);
         for (auto& bottleneck : m) y = bottleneck(y);
         return cv3(concat(y, cv2(x)));
@@ -70,8 +70,8 @@ template <class A> using C3 = Handle<C3Impl<A>>;
 // y = cv2(concat(x0, x1, x2, x3)), x0 = cv1(x), each next one pooled once more
 template <class A> struct SPPFImpl : torch::nn::Module {
     struct Options {
-        std::int64_t in, out;              // channels
-        std::int64_t kernel = 5;           // of the pooling window
+        std::int64_t in, out;     // channels
+        std::int64_t kernel = 5;  // of the pooling window
     };
 
     Options options;
@@ -83,7 +83,7 @@ template <class A> struct SPPFImpl : torch::nn::Module {
           cv2(register_module("cv2", Conv<A>({.in = o.in * 2, .out = o.out}))),
           concat(register_module("concat", Concat<A>())) {}
 
-    template <Signal V> V forward(V x) {                           // [N, in, H, W] -> [N, out, H, W]
+    template <Signal V> V forward(V x) {  // [N, in, H, W] -> [N, out, H, W]
         auto x0 = cv1(x);
         auto x1 = qat::max_pool(x0, options.kernel);
         auto x2 = qat::max_pool(x1, options.kernel);

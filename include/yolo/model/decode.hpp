@@ -22,7 +22,7 @@ inline void decode_boxes(float* rows, std::int64_t height, std::int64_t width, f
         }
 }
 
-/// The same with tensor functions, for any device: `level` is [N, 3, H, W, 5 + C].
+/// decode_boxes with tensor functions, for any device: `level` is [N, 3, H, W, 5 + C].
 inline void decode_boxes(torch::Tensor const& level, float stride, std::array<AnchorBox, 3> const& anchors) {
     auto const options = level.options();
     auto const x = torch::arange(level.size(3), options).sub_(0.5);               // [W]
@@ -59,20 +59,25 @@ inline torch::Tensor decode(std::array<torch::Tensor, 3> const& raw, YoloV5Optio
     std::int64_t first = 0;
     for (std::size_t l = 0; l < 3; ++l) {
         auto const height = raw[l].size(2), width = raw[l].size(3), cells = height * width;
-        auto const level = out.narrow(1, first, 3 * cells).view({images, 3, height, width, columns});
         auto const stride = static_cast<float>(strides[l]);
-        auto const logits = raw[l].to(torch::kFloat);
-        auto target = level;  // the same memory, written in place
-        torch::sigmoid_out(target, logits);
-        if (out.is_cpu())
+        auto const logits = raw[l].detach().to(torch::kFloat);
+        if (out.is_cpu()) {
             at::parallel_for(0, images * 3, 1, [&](std::int64_t begin, std::int64_t end) {
-                for (auto i = begin; i < end; ++i)
-                    detail::decode_boxes(
-                        out.data_ptr<float>() + ((i / 3) * boxes + first + i % 3 * cells) * columns, height,
-                        width, stride, options.anchors[l][static_cast<std::size_t>(i % 3)], columns);
+                for (auto i = begin; i < end; ++i) {
+                    auto const image = i / 3, anchor = i % 3;
+                    auto* rows = out.data_ptr<float>() + (image * boxes + first + anchor * cells) * columns;
+                    // one image and anchor at a time: what a planar layout has to copy stays in the cache
+                    auto level = torch::from_blob(rows, {height, width, columns});
+                    torch::sigmoid_out(level, logits.select(0, image).select(0, anchor).contiguous());
+                    detail::decode_boxes(rows, height, width, stride,
+                                         options.anchors[l][static_cast<std::size_t>(anchor)], columns);
+                }
             });
-        else
+        } else {
+            auto level = out.narrow(1, first, 3 * cells).view({images, 3, height, width, columns});
+            torch::sigmoid_out(level, logits);
             detail::decode_boxes(level, stride, options.anchors[l]);
+        }
         first += 3 * cells;
     }
     return out;

@@ -20,7 +20,7 @@ template <class A> struct DetectImpl : torch::nn::Module {
         initial_bias(head5->bias, o, strides[2]);
     }
 
-    template <Signal V> Pyramid<V> forward(Pyramid<V> in) {        // three times [N, 3, H/s, W/s, 5 + classes], raw
+    template <Signal V> Pyramid<V> forward(Pyramid<V> in) {  // three times [N, 3, H/s, W/s, 5 + classes], raw
         constexpr auto n = YoloV5Options::anchors_per_cell;
         return {qat::split_anchors(head3(in.p3), n), qat::split_anchors(head4(in.p4), n),
                 qat::split_anchors(head5(in.p5), n)};

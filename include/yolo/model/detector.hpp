@@ -52,9 +52,9 @@ struct ExperimentInfo {
     std::string name;
     qat::Schedule schedule;
     qat::Description description;
-    bool quantized;                                                // any weight or output
+    bool quantized;  // any weight or output
     bool folds_batch_norm;
-    std::unique_ptr<Detector> (*make)(YoloV5Options const&);       // bound, on the CPU, in training mode
+    std::unique_ptr<Detector> (*make)(YoloV5Options const&);  // bound, on the CPU, in training mode
 };
 
 }  // namespace yolo

@@ -13,12 +13,12 @@ template <class A> struct NeckImpl : torch::nn::Module {
     explicit NeckImpl(Size s) : NeckImpl(s.channels(256), s.channels(512), s.channels(1024), s.repeats(3)) {}
 
     template <Signal V> Pyramid<V> forward(Pyramid<V> in) {
-        auto l5 = lateral5(in.p5);                                 // [N,  8w, H/32, W/32]
-        auto m4 = mix4(up4(qat::upsample(l5), in.p4));             // [N,  8w, H/16, W/16]
-        auto l4 = lateral4(m4);                                    // [N,  4w, H/16, W/16]
-        auto p3 = out3(up3(qat::upsample(l4), in.p3));             // [N,  4w, H/8,  W/8 ]
-        auto p4 = out4(join4(down3(p3), l4));                      // [N,  8w, H/16, W/16]
-        auto p5 = out5(join5(down4(p4), l5));                      // [N, 16w, H/32, W/32]
+        auto l5 = lateral5(in.p5);                      // [N,  8w, H/32, W/32]
+        auto m4 = mix4(up4(qat::upsample(l5), in.p4));  // [N,  8w, H/16, W/16]
+        auto l4 = lateral4(m4);                         // [N,  4w, H/16, W/16]
+        auto p3 = out3(up3(qat::upsample(l4), in.p3));  // [N,  4w, H/8,  W/8 ]
+        auto p4 = out4(join4(down3(p3), l4));           // [N,  8w, H/16, W/16]
+        auto p5 = out5(join5(down4(p4), l5));           // [N, 16w, H/32, W/32]
         return {p3, p4, p5};
     }
 
@@ -29,10 +29,14 @@ private:
           lateral4(register_module("lateral4", Conv<A>({.in = w4, .out = w3}))),
           down3(register_module("down3", Conv<A>({.in = w3, .out = w3, .kernel = 3, .stride = 2}))),
           down4(register_module("down4", Conv<A>({.in = w4, .out = w4, .kernel = 3, .stride = 2}))),
-          mix4(register_module("mix4", C3<A>({.in = w5, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
-          out3(register_module("out3", C3<A>({.in = w4, .out = w3, .repeats = repeats, .shortcut = Shortcut::no}))),
-          out4(register_module("out4", C3<A>({.in = w4, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
-          out5(register_module("out5", C3<A>({.in = w5, .out = w5, .repeats = repeats, .shortcut = Shortcut::no}))),
+          mix4(register_module("mix4",
+                               C3<A>({.in = w5, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
+          out3(register_module("out3",
+                               C3<A>({.in = w4, .out = w3, .repeats = repeats, .shortcut = Shortcut::no}))),
+          out4(register_module("out4",
+                               C3<A>({.in = w4, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
+          out5(register_module("out5",
+                               C3<A>({.in = w5, .out = w5, .repeats = repeats, .shortcut = Shortcut::no}))),
           up4(register_module("up4", Concat<A>())), up3(register_module("up3", Concat<A>())),
           join4(register_module("join4", Concat<A>())), join5(register_module("join5", Concat<A>())) {}
 };

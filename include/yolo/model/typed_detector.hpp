@@ -17,7 +17,9 @@ public:
     }
 
     torch::nn::Module& module() override { return *model_; }
-    qat::graph::Graph trace(qat::graph::Shape image) override { return qat::nn::trace(model_, std::move(image)); }
+    qat::graph::Graph trace(qat::graph::Shape image) override {
+        return qat::nn::trace(model_, std::move(image));
+    }
 
     std::unique_ptr<Detector> replicate() override {
         auto copy = std::make_unique<TypedDetector>(options());
@@ -54,7 +56,8 @@ class Catalogue {
 public:
     /// experiments: a hana::tuple of types, qat::catalogue<...>.
     template <class Types> explicit Catalogue(Types const& experiments) {
-        qat::hana::for_each(experiments, [&](auto e) { infos_.push_back(experiment_info<typename decltype(e)::type>()); });
+        qat::hana::for_each(experiments,
+                            [&](auto e) { infos_.push_back(experiment_info<typename decltype(e)::type>()); });
     }
 
     std::vector<ExperimentInfo> const& all() const { return infos_; }

@@ -19,8 +19,8 @@ template <class A> struct YoloV5Impl : torch::nn::Module {
 
     explicit YoloV5Impl(Options o = {})
         : options(o), input(register_module("input", qat::nn::QuantizeInput<A>())),
-          backbone(register_module("backbone", Backbone<A>(o.size))), neck(register_module("neck", Neck<A>(o.size))),
-          detect(register_module("detect", Detect<A>(o))) {}
+          backbone(register_module("backbone", Backbone<A>(o.size))),
+          neck(register_module("neck", Neck<A>(o.size))), detect(register_module("detect", Detect<A>(o))) {}
 
     /// image [N, 3, H, W] in [0, 1], H and W multiples of 32 -> three times [N, 3, H/s, W/s, 5 + classes] logits
     template <Signal V> Pyramid<V> forward(V image) { return detect(neck(backbone(input(image)))); }

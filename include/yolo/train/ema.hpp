@@ -41,8 +41,9 @@ private:
             auto const* source = model.find(item.key());
             TORCH_CHECK(source && source->sizes() == item.value().sizes(), "ema: the model has no '",
                         item.key(), "' of shape ", item.value().sizes(), "; make both from the same options");
-            if (item.value().is_floating_point())
-                item.value().lerp_(*source, weight);
+            if (item.value().is_floating_point())  // a range that has seen nothing is infinite: no average
+                item.value().copy_(
+                    torch::where(torch::isfinite(item.value()), item.value().lerp(*source, weight), *source));
             else
                 item.value().copy_(*source);
         }

@@ -12,31 +12,31 @@
 namespace yolo {
 
 struct TrainerOptions {
-    std::filesystem::path folder;          // of the run: results.csv, weights/last.pt, weights/best.pt
+    std::filesystem::path folder;  // of the run: results.csv, weights/last.pt, weights/best.pt
     Hyperparameters hyp;
     int epochs = 100;
-    int image_size = 640, batch_size = 16; // pixels, images
+    int image_size = 640, batch_size = 16;  // pixels, images
     OptimizerKind optimizer = OptimizerKind::sgd;
     RateDecay decay = RateDecay::linear;
-    int patience = 100;                    // epochs without a better one before training stops; 0: never
-    std::vector<int> freeze;               // numbered layers whose parameters stay as they are; {10}: the first ten
-    bool ema = true;                       // validate and keep the moving average of the state
-    bool validate = true, save = true;     // false: only after the last epoch
-    bool half = false;                     // the kept checkpoints in float16
-    int first_epoch = 0;                   // of a resumed run
+    int patience = 100;       // epochs without a better one before training stops; 0: never
+    std::vector<int> freeze;  // numbered layers whose parameters stay as they are; {10}: the first ten
+    bool ema = true;          // validate and keep the moving average of the state
+    bool validate = true, save = true;  // false: only after the last epoch
+    bool half = false;                  // the kept checkpoints in float16
+    int first_epoch = 0;                // of a resumed run
     double best_fitness = 0;
 };
 
 struct StepReport {
     int epoch, batch, batches;
-    std::array<double, 3> loss;            // means over the epoch so far
-    std::int64_t instances;                // labels in this batch
-    double seconds;                        // since the epoch began
+    std::array<double, 3> loss;  // means over the epoch so far
+    std::int64_t instances;      // labels in this batch
+    double seconds;              // since the epoch began
 };
 
 /// Where training tells what it does. Every member may be empty.
 struct TrainingEvents {
-    std::function<void(std::string const&)> message;               // a switch of the schedule, early stopping, ...
+    std::function<void(std::string const&)> message;  // a switch of the schedule, early stopping, ...
     std::function<void(StepReport const&)> step;
     std::function<void(EpochReport const&)> epoch;
 };
@@ -49,8 +49,8 @@ public:
     /// leaving a usable last.pt; may be null.
     Trainer(Detector& detector, ExperimentInfo const& experiment, Manifest manifest, TrainerOptions options,
             TrainingEvents events = {}, std::atomic<bool> const* stop = nullptr)
-        : detector_(detector), experiment_(experiment), manifest_(std::move(manifest)), o_(std::move(options)),
-          events_(std::move(events)), stop_(stop),
+        : detector_(detector), experiment_(experiment), manifest_(std::move(manifest)),
+          o_(std::move(options)), events_(std::move(events)), stop_(stop),
           loss_(detector.options(), scaled_for(o_.hyp, detector.options().classes, o_.image_size)) {
         manifest_.experiment = experiment.name;
         freeze_layers();
@@ -59,9 +59,10 @@ public:
             ema_.emplace(average_->module());
         }
         optimizer_ = make_optimizer(
-            detector_.module(),
-            {.kind = o_.optimizer, .lr = o_.hyp.lr0, .momentum = o_.hyp.momentum,
-             .weight_decay = scaled_weight_decay(o_.hyp.weight_decay, o_.batch_size)});
+            detector_.module(), {.kind = o_.optimizer,
+                                 .lr = o_.hyp.lr0,
+                                 .momentum = o_.hyp.momentum,
+                                 .weight_decay = scaled_weight_decay(o_.hyp.weight_decay, o_.batch_size)});
     }
 
     /// The network that is validated and kept.
@@ -69,9 +70,13 @@ public:
     double best_fitness() const { return o_.best_fitness; }
 
     Outcome run(Loader& train, Loader* validation) {
-        StepSchedule const rates(*optimizer_, {.epochs = o_.epochs, .batches_per_epoch = train.batches(),
-                                               .batch_size = o_.batch_size, .decay = o_.decay, .lr0 = o_.hyp.lr0,
-                                               .lrf = o_.hyp.lrf, .momentum = o_.hyp.momentum,
+        StepSchedule const rates(*optimizer_, {.epochs = o_.epochs,
+                                               .batches_per_epoch = train.batches(),
+                                               .batch_size = o_.batch_size,
+                                               .decay = o_.decay,
+                                               .lr0 = o_.hyp.lr0,
+                                               .lrf = o_.hyp.lrf,
+                                               .momentum = o_.hyp.momentum,
                                                .warmup_epochs = o_.hyp.warmup_epochs,
                                                .warmup_momentum = o_.hyp.warmup_momentum,
                                                .warmup_bias_lr = o_.hyp.warmup_bias_lr});
@@ -80,7 +85,8 @@ public:
         Outcome outcome = Outcome::finished;
         int best_epoch = o_.first_epoch;
         for (int epoch = o_.first_epoch; epoch < o_.epochs && outcome == Outcome::finished; ++epoch) {
-            EpochReport report{.epoch = epoch, .epochs = o_.epochs};
+            EpochReport report;
+            report.epoch = epoch, report.epochs = o_.epochs;
             detail::Stopwatch lap;
             bool const whole = train_epoch(train, rates, report);
             bool const last = epoch + 1 == o_.epochs;
@@ -100,8 +106,8 @@ public:
             if (o_.save || last || !whole) save("last.pt");
             if (report.best || (last && !validation)) save("best.pt");
             if (whole && o_.patience > 0 && report.validated && epoch - best_epoch >= o_.patience && !last) {
-                say("no better epoch than " + std::to_string(best_epoch) + " for " + std::to_string(o_.patience) +
-                    " epochs: stopping early");
+                say("no better epoch than " + std::to_string(best_epoch) + " for " +
+                    std::to_string(o_.patience) + " epochs: stopping early");
                 outcome = Outcome::stopped_early;
             }
         }
@@ -118,9 +124,11 @@ private:
         if (o_.freeze.empty()) return;
         for (auto const& [key, tensor] : detail::named_state(detector_)) {
             int const layer = detail::layer_of(key);
-            bool const chosen = o_.freeze.size() == 1 ? layer < o_.freeze.front()
-                                                      : std::count(o_.freeze.begin(), o_.freeze.end(), layer) > 0;
-            if (torch::Tensor t = tensor; layer >= 0 && chosen && t.requires_grad()) t.set_requires_grad(false);
+            bool const chosen = o_.freeze.size() == 1
+                                    ? layer < o_.freeze.front()
+                                    : std::count(o_.freeze.begin(), o_.freeze.end(), layer) > 0;
+            if (torch::Tensor t = tensor; layer >= 0 && chosen && t.requires_grad())
+                t.set_requires_grad(false);
         }
     }
 
@@ -140,7 +148,8 @@ private:
         auto const began = std::chrono::steady_clock::now();
         auto const mean_loss = [&](int batches) {
             std::array<double, 3> mean{};
-            for (std::size_t k = 0; k < 3; ++k) mean[k] = sums[static_cast<std::int64_t>(k)].item<double>() / std::max(batches, 1);
+            for (std::size_t k = 0; k < 3; ++k)
+                mean[k] = sums[static_cast<std::int64_t>(k)].item<double>() / std::max(batches, 1);
             return mean;
         };
         model.train();
@@ -154,31 +163,35 @@ private:
             qat::nn::refresh_scales(model);
 
             auto const logits = detector_(batch.images);
-            auto const loss = loss_(logits, batch.targets.to(detector_.device(), /*non_blocking=*/true));
+            auto const loss = loss_(logits, batch.targets);
             loss.total.backward();
             ++since_update_;
             if (since_update_ >= rate.accumulate) update();
 
             sums += loss.items.to(torch::kCPU);
             if (events_.step) {
-                auto const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
-                events_.step({report.epoch, i, train.batches(), mean_loss(i + 1), batch.targets.size(0), seconds});
+                auto const seconds =
+                    std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
+                events_.step(
+                    {report.epoch, i, train.batches(), mean_loss(i + 1), batch.targets.size(0), seconds});
             }
             if (stop_ && *stop_) {
-                say("interrupted in epoch " + std::to_string(report.epoch) + "; " + (o_.folder / "weights/last.pt").string() +
-                    " keeps what was learnt");
+                say("interrupted in epoch " + std::to_string(report.epoch) + "; " +
+                    (o_.folder / "weights/last.pt").string() + " keeps what was learnt");
                 return false;
             }
         }
         report.loss = mean_loss(train.batches());
         // What happens at the end of the last batch belongs to this epoch's checkpoint.
-        apply(experiment_.schedule, static_cast<std::int64_t>(report.epoch + 1) * train.batches(), train.batches());
+        apply(experiment_.schedule, static_cast<std::int64_t>(report.epoch + 1) * train.batches(),
+              train.batches());
         qat::nn::refresh_scales(model);
         if (average_ && experiment_.quantized) qat::nn::refresh_scales(average_->module());
         for (double l : report.loss)
             if (!std::isfinite(l))
-                throw std::runtime_error("the loss is not finite in epoch " + std::to_string(report.epoch) +
-                                         "; the checkpoints of the epochs before are kept, try a smaller lr0");
+                throw std::runtime_error(
+                    "the loss is not finite in epoch " + std::to_string(report.epoch) +
+                    "; the checkpoints of the epochs before are kept, try a smaller lr0");
         return true;
     }
 
@@ -206,7 +219,8 @@ private:
     }
 
     void save(char const* name) {
-        Checkpoint checkpoint{.model = state_of(kept()), .manifest = manifest_};
+        Checkpoint checkpoint;
+        checkpoint.model = state_of(kept()), checkpoint.manifest = manifest_;
         if (o_.half)
             for (auto& [_, tensor] : checkpoint.model)
                 if (tensor.is_floating_point()) tensor = tensor.to(torch::kHalf);

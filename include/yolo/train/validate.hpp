@@ -4,8 +4,8 @@
 #include <yolo/data/loader.hpp>
 #include <yolo/data/scale_boxes.hpp>
 #include <yolo/loss/loss.hpp>
-#include <yolo/metrics/average_precision.hpp>
 #include <yolo/metrics/nms.hpp>
+#include <yolo/metrics/validation.hpp>
 #include <yolo/model/decode.hpp>
 #include <yolo/model/detector.hpp>
 
@@ -14,18 +14,11 @@
 
 namespace yolo {
 
-struct Validation {
-    Evaluation evaluation;
-    std::array<double, 3> loss{};          // box, obj, cls with their gains, means over batches; 0 without a loss
-    // milliseconds per image: waiting for the loader and moving to the device, forward and decoding, NMS
-    double preprocess_ms = 0, inference_ms = 0, nms_ms = 0;
-};
-
 /// What is known after each batch: done of total.
 using BatchProgress = std::function<void(int done, int total)>;
 
 namespace detail {
-class Stopwatch {                                                  // milliseconds since the last call
+class Stopwatch {  // milliseconds since the last call
 public:
     double operator()() {
         auto const now = std::chrono::steady_clock::now();
@@ -40,11 +33,12 @@ private:
 
 /// Rows (class, x1, y1, x2, y2) in original pixels of one image of a batch.                                    [m, 5]
 inline torch::Tensor labels_in_pixels(Batch const& batch, std::int64_t image) {
-    auto const& t = batch.targets;                                 // [n, 6]: image, class, cx, cy, w, h
+    auto const& t = batch.targets;  // [n, 6]: image, class, cx, cy, w, h
     auto const own = t.index({t.select(1, 0) == image});
     auto const boxes = xywhn_to_xyxy(own.slice(1, 2, 6), static_cast<double>(batch.images.size(3)),
                                      static_cast<double>(batch.images.size(2)));
-    return torch::cat({own.slice(1, 1, 2), scale_boxes(boxes, batch.infos[static_cast<std::size_t>(image)])}, 1);
+    return torch::cat({own.slice(1, 1, 2), scale_boxes(boxes, batch.infos[static_cast<std::size_t>(image)])},
+                      1);
 }
 }  // namespace detail
 
@@ -69,7 +63,7 @@ inline Validation validate(Detector& detector, Loader& loader, NmsOptions const&
         result.preprocess_ms += lap();
         auto const logits = detector(input);
         auto const predictions = decode(logits, detector.options());
-        if (loss) items += (*loss)(logits, batch.targets.to(detector.device())).items.to(torch::kCPU);
+        if (loss) items += (*loss)(logits, batch.targets).items.to(torch::kCPU);
         result.inference_ms += lap();
         auto const found = nms(predictions, nms_options);
         result.nms_ms += lap();
@@ -93,7 +87,10 @@ inline Validation validate(Detector& detector, Loader& loader, NmsOptions const&
 
 /// The loader that validation wants: rectangular batches with half a stride of padding, every image once.
 inline LoaderOptions validation_loader(int image_size, int batch_size, int workers) {
-    return {.image_size = image_size, .batch_size = batch_size, .workers = workers, .rect = true, .pad = 0.5};
+    LoaderOptions o;
+    o.image_size = image_size, o.batch_size = batch_size, o.workers = workers;
+    o.rect = true, o.pad = 0.5;
+    return o;
 }
 
 }  // namespace yolo

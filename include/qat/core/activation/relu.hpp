@@ -13,7 +13,7 @@ struct ReLU {
     static constexpr bool nonnegative = true;
 };
 
-struct ReLU6 {                             // y = min(max(x, 0), 6)
+struct ReLU6 {  // y = min(max(x, 0), 6)
     using slot = slot::activation;
     static constexpr std::string_view name = "relu6";
     static constexpr bool nonnegative = true;

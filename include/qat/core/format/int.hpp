@@ -8,7 +8,7 @@
 
 namespace qat {
 
-enum class Range { full, narrow };                                 // narrow: without the lowest integer
+enum class Range { full, narrow };  // narrow: without the lowest integer
 
 /// [-2^(B-1), 2^(B-1) - 1]; narrow: [-2^(B-1) + 1, 2^(B-1) - 1]
 template <int Bits, Range R = Range::full> struct Int {

@@ -13,7 +13,7 @@ struct HeadAsBody {
     template <class BodyWeights, class BodyOutputs> using outputs = BodyOutputs;
 };
 
-struct HeadFloat {                         // neither weights nor outputs are quantized
+struct HeadFloat {  // neither weights nor outputs are quantized
     using slot = slot::head;
     static constexpr std::string_view name = "float";
     static constexpr bool valid = true;
@@ -26,7 +26,7 @@ struct HeadFloat {                         // neither weights nor outputs are qu
 template <class Q> struct HeadFixed {
     using slot = slot::head;
     static constexpr std::string_view name = "outputs on a grid of their own";
-    static constexpr bool valid = QuantizerSpec<Q>;                // if not, the experiment says so, once
+    static constexpr bool valid = QuantizerSpec<Q>;  // if not, the experiment says so, once
     template <class BodyWeights, class BodyOutputs> using weights = BodyWeights;
     template <class BodyWeights, class BodyOutputs> using outputs = std::conditional_t<valid, Q, Quantizer<>>;
 };

@@ -15,7 +15,8 @@ inline constexpr Moment each_forward = Moment::each_forward, each_step = Moment:
 
 template <Moment When> struct ScalesMove {
     using slot = slot::movement;
-    static constexpr std::string_view name = When == each_step ? "scale moves each step" : "scale moves each forward";
+    static constexpr std::string_view name =
+        When == each_step ? "scale moves each step" : "scale moves each forward";
     static constexpr Moment when = When;
 };
 

@@ -11,7 +11,7 @@ namespace qat::cuda {
 /// requires x float32 on a CUDA device; scale float32 and zero_point int32, one element each, on the same device;
 /// lo <= hi, 16 bits at most. ensures the result has x's shape. Any strides; empty tensors are fine.
 /// throws c10::Error if a requirement is broken.
-at::Tensor fake_quantize(at::Tensor const& x, at::Tensor const& scale, at::Tensor const& zero_point, std::int64_t lo,
-                         std::int64_t hi);
+at::Tensor fake_quantize(at::Tensor const& x, at::Tensor const& scale, at::Tensor const& zero_point,
+                         std::int64_t lo, std::int64_t hi);
 
 }  // namespace qat::cuda
