@@ -27,7 +27,7 @@ struct TrainArguments {
         app.add_option("--experiment", experiment,
                        "what the network computes; default: what the checkpoint says");
         app.add_option("--hyp", hyp,
-                       "hyper-parameter YAML as YOLOv5's; default: configs/hyp/scratch-low.yaml's values");
+                       "hyper-parameter YAML as YOLOv5's; default: scratch-low, of quantized experiments m-relu-tune");
         app.add_option("--set", set, "a hyper-parameter by name, after --hyp: --set lr0=0.001");
         app.add_option("--epochs", epochs, "default: what the experiment says");
         app.add_option("--batch-size", batch_size, "images of a step");
@@ -84,8 +84,10 @@ inline std::string memory_in_use() {
     return text;
 }
 
-inline Hyperparameters hyperparameters_of(TrainArguments const& a) {
-    auto hyp = a.hyp.empty() ? Hyperparameters{} : load_hyperparameters(a.hyp);
+inline Hyperparameters hyperparameters_of(TrainArguments const& a, bool quantized) {
+    auto hyp = !a.hyp.empty() ? load_hyperparameters(a.hyp)
+               : quantized    ? quantized_hyperparameters()
+                              : Hyperparameters{};
     for (auto const& assignment : a.set) {
         auto const equals = assignment.find('=');
         char* end = nullptr;
@@ -193,7 +195,6 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         require_images(set, Split::train, a.data);
         if (a.image_size % 32 != 0)
             throw std::runtime_error("--imgsz " + std::to_string(a.image_size) + " is no multiple of 32");
-        auto const hyp = hyperparameters_of(a);
 
         // The network: the checkpoint's size and anchors, the data set's classes.
         Manifest manifest;
@@ -211,6 +212,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         if (a.half && info.quantized)
             throw std::runtime_error("--half would round the scales of " + info.name +
                                      "; it is for float experiments");
+        auto const hyp = hyperparameters_of(a, info.quantized);
         int const epochs = a.epochs > 0 ? a.epochs : info.schedule.epochs;
         int const first_epoch = a.resume.empty() ? 0 : manifest.epoch + 1;
         double const best = a.resume.empty() ? 0 : manifest.best_fitness;

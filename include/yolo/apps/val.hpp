@@ -4,6 +4,7 @@
 #include <yolo/apps/cli.hpp>
 #include <yolo/io/dataset_yaml.hpp>
 #include <yolo/io/results_json.hpp>
+#include <yolo/train/validate.hpp>
 
 namespace yolo::apps {
 
