@@ -2,6 +2,4 @@
 add_library(qat_warnings INTERFACE)
 target_compile_options(qat_warnings INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -Wconversion -Winvalid-pch>
-    # g++ 12 sees overlaps in std::string at -O3 that are not there (GCC bug 105651)
-    $<$<COMPILE_LANG_AND_ID:CXX,GNU>:-Wno-restrict>
     $<$<AND:$<BOOL:${QAT_WERROR}>,$<COMPILE_LANGUAGE:CXX>>:-Werror>)

@@ -19,6 +19,8 @@ macro(qat_find_torch)
             # The flag, not OpenMP::OpenMP_CXX: that names the system's libgomp, and a wheel brings its own beside it.
             target_compile_options(qat::libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
             target_link_options(qat::libtorch INTERFACE ${OpenMP_CXX_FLAGS})
+        else()
+            target_compile_options(qat::libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-fopenmp-simd>)
         endif()
     endif()
 endmacro()

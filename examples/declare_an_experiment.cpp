@@ -1,5 +1,6 @@
 // How do I declare an experiment of my own, and what does it mean?
 
+#include <qat/qat.hpp>
 #include <yolo/experiments.hpp>
 #include <yolo/model/yolov5.hpp>
 

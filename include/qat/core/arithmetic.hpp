@@ -39,9 +39,10 @@ struct Code {
 /// c = clamp(round(x * inverse), low, high). The scale enters as its reciprocal, as in torch's kernels; for a power of
 /// two that is the same number as x / s. NaN gives the lowest code and no gradient, infinities the ends and none.
 template <class Rounding> QAT_HOST_DEVICE constexpr Code quantize(float x, float inverse, Bounds b) {
-    float const r = Rounding::round(
-        clamp(x * inverse, b.low - 1.0f, b.high + 1.0f));  // one beyond: shows what is outside
-    return {clamp(r, b.low, b.high), r >= b.low && r <= b.high};
+    // One beyond either end shows what is outside; without a branch, so that loops vectorise.
+    float const r = Rounding::round(clamp(x * inverse, b.low - 1.0f, b.high + 1.0f));
+    float const value = clamp(r, b.low, b.high);
+    return {value, value == r};
 }
 
 /// y = s * c

@@ -17,10 +17,12 @@ void fake_quantize_run(float const* x, float* y, std::uint8_t* inside, std::int6
                        Bounds b) {
     float const inverse = 1.0f / scale;
     if (inside == nullptr) {
+#pragma omp simd
         for (std::int64_t i = 0; i < count; ++i)
             y[i] = dequantize(quantize<Rounding>(x[i], inverse, b).value, scale);
         return;
     }
+#pragma omp simd
     for (std::int64_t i = 0; i < count; ++i) {
         Code const code = quantize<Rounding>(x[i], inverse, b);
         y[i] = dequantize(code.value, scale);
@@ -69,6 +71,7 @@ inline torch::Tensor pass_inside(torch::Tensor const& gradient, torch::Tensor co
     auto const* mask = inside.data_ptr<std::uint8_t>();
     auto* out = result.data_ptr<float>();
     at::parallel_for(0, g.numel(), grain, [&](std::int64_t from, std::int64_t to) {
+#pragma omp simd
         for (auto i = from; i < to; ++i) out[i] = mask[i] ? in[i] : 0.0f;
     });
     return result;

@@ -35,7 +35,7 @@ inline torch::Device device(std::string const& name) {
 }
 
 /// Arguments as if the JSON file's keys had been written before the command line's own: {"epochs": 12} is --epochs 12.
-/// A key that is no option is an error. true is the flag, false and null nothing, a list several values.
+/// A key that is no option is an error. true is the flag; false, null, "" and [] are nothing; a list is several values.
 inline std::vector<std::string> arguments_of(std::filesystem::path const& file, CLI::App const& app) {
     auto const json = load_json(file);
     std::vector<std::string> known;
@@ -45,7 +45,8 @@ inline std::vector<std::string> arguments_of(std::filesystem::path const& file, 
     require_known_keys(json, {known.begin(), known.end()}, file);
     std::vector<std::string> arguments;
     for (auto const& [key, value] : json.items()) {
-        if (value.is_null() || value == false) continue;
+        bool const nothing = value.is_null() || value == false || value == "" || (value.is_array() && value.empty());
+        if (nothing) continue;
         arguments.push_back("--" + key);
         if (value == true) continue;
         for (auto const& item : value.is_array() ? value : nlohmann::json::array({value}))

@@ -95,7 +95,7 @@ public:
                 report.validation = validate(kept(), *validation, {}, &loss_);
                 report.validated = true;
                 double const fitness = report.validation.evaluation.fitness();
-                report.best = fitness > o_.best_fitness || epoch == o_.first_epoch;
+                report.best = fitness > o_.best_fitness || !std::filesystem::exists(o_.folder / "weights/best.pt");
                 if (report.best) o_.best_fitness = std::max(fitness, o_.best_fitness), best_epoch = epoch;
             }
             report.seconds = lap() / 1000;

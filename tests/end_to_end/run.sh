@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# The command lines as a user runs them, on a small generated data set: every step must do its work, and bad input must
+# be one clear sentence and a non-zero exit status.
+#   tests/end_to_end/run.sh BIN_FOLDER
+set -euo pipefail
+bin=$1
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+has() { grep -q -- "$2" "$1" || { cat "$1" >&2; fail "no \"$2\" in $1"; }; }
+refused() {                    # refused TEXT COMMAND...: fails, says TEXT, in one line
+    local text=$1
+    shift
+    if "$@" > out.txt 2> err.txt; then fail "not refused: $*"; fi
+    has err.txt "$text"
+}
+
+"$bin/yolo-shapes" --output shapes --train 24 --val 8 --imgsz 64 --seed 3 > /dev/null
+data=shapes/shapes.yaml
+common=(--data "$data" --imgsz 64 --batch-size 8 --epochs 2 --threads 1)
+
+# from nothing, then ReLU, then quantized; the second run is described by a file
+"$bin/yolo-train" "${common[@]}" --model 0.33,0.125 --name silu --json silu.json > silu.txt 2>&1
+has silu.txt "mAP50-95"
+has silu.json '"map50"'
+echo '{"data": "shapes/shapes.yaml", "imgsz": 64, "batch-size": 8, "epochs": 9, "experiment": "relu", "set": ["lr0=0.001"]}' > run.json
+"$bin/yolo-train" --run run.json --epochs 2 --weights runs/train/silu/weights/best.pt --name relu > relu.txt 2>&1
+has relu.txt "transferred 349/349"
+has runs/train/relu/opt.json '"epochs": 2'
+has runs/train/relu/hyp.yaml "lr0: 0.001"
+"$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --name exp2 > exp2.txt 2>&1
+has exp2.txt "plan: observers stop at step 3 = end of epoch 0"
+has exp2.txt "batch norm freezes at step 3"
+[ "$(wc -l < runs/train/exp2/results.csv)" = 3 ] || fail "results.csv has not one row per epoch"
+
+# a checkpoint knows its experiment; what training measured is what validation measures
+"$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment stock --name stock --json stock.json > stock.txt 2>&1
+"$bin/yolo-val" --data "$data" --weights runs/train/stock/weights/best.pt --imgsz 64 --batch-size 16 --json val.json --verbose > val.txt 2>&1
+has val.txt "YOLOv5 stock"
+has val.txt "circle"
+has val.txt "Speed:"
+diff <(grep '"map' stock.json) <(grep '"map' val.json) || fail "training and yolo-val disagree"
+for key in precision recall map50 map per_class speed_ms; do has val.json "\"$key\""; done
+
+# going on where a run ended
+if "$bin/yolo-train" --resume runs/train/exp2/weights/last.pt > out.txt 2> err.txt; then fail "resumed a finished run"; fi
+has err.txt "has finished its 2 epochs"
+sed -i 's/"epochs": 2/"epochs": 3/' runs/train/exp2/opt.json
+"$bin/yolo-train" --resume runs/train/exp2/weights/last.pt > resumed.txt 2>&1
+[ "$(wc -l < runs/train/exp2/results.csv)" = 4 ] || fail "the resumed run did not add one row"
+
+# Ctrl-C: exit status 130, a usable last.pt
+"$bin/yolo-train" "${common[@]}" --epochs 500 --weights runs/train/relu/weights/best.pt --experiment exp2 --noval --name stopped > stopped.txt 2>&1 &
+for _ in $(seq 100); do [ -f runs/train/stopped/weights/last.pt ] && break; sleep 0.3; done
+kill -INT $!
+code=0; wait $! || code=$?
+[ "$code" = 130 ] || { cat stopped.txt; fail "interrupted with status $code"; }
+has stopped.txt "keeps what was learnt"
+"$bin/yolo-val" --data "$data" --weights runs/train/stopped/weights/last.pt --imgsz 64 > /dev/null 2>&1
+
+# pictures
+"$bin/yolo-detect" --source shapes/images/val --weights runs/train/exp2/weights/best.pt --imgsz 64 --conf-thres 0.0001 --json boxes.json > detect.txt 2>&1
+[ "$(find runs/detect/exp -name '*.jpg' | wc -l)" = 8 ] || fail "not one picture per image"
+has boxes.json '"confidence"'
+
+# seeing it
+"$bin/yolo-describe" --experiment exp2 --model n --images 118287 --batch-size 32 --dot exp2.dot --json exp2.json > describe.txt
+has describe.txt "observers stop at step 3697 = end of epoch 0"
+has describe.txt "joins whose inputs share one quantizer: 20 of 20: all"
+has describe.txt "1872157 parameters"
+has exp2.dot "scale group g16"
+if command -v dot > /dev/null; then dot -Tsvg exp2.dot -o exp2.svg || fail "Graphviz refuses the network"; fi
+"$bin/yolo-describe" --experiment exp1 > exp1.txt
+has exp1.txt "not backbone.c3_2.m0.add"
+"$bin/yolo-describe" --list | grep -q exp2-as-run || fail "--list"
+
+# bad input
+refused "nowhere.yaml does not exist" "$bin/yolo-val" --data nowhere.yaml --weights runs/train/exp2/weights/best.pt
+refused "nothing.pt" "$bin/yolo-val" --data "$data" --weights nothing.pt
+refused "there is no experiment \"exp9\"; known are silu, relu" "$bin/yolo-train" "${common[@]}" --experiment exp9
+refused "is no multiple of 32" "$bin/yolo-train" "${common[@]}" --imgsz 70
+refused "data" "$bin/yolo-train" --epochs 1
+refused "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
+echo '{"data": "shapes/shapes.yaml", "epocs": 9}' > wrong.json
+refused 'unknown key "epocs"; did you mean "epochs"' "$bin/yolo-train" --run wrong.json
+head -c 20000 runs/train/exp2/weights/best.pt > broken.pt
+refused "broken.pt: " "$bin/yolo-val" --data "$data" --weights broken.pt
+sed 's#images/val#images/none#' "$data" > shapes/none.yaml
+refused "images/none does not exist" "$bin/yolo-val" --data shapes/none.yaml --weights runs/train/exp2/weights/best.pt
+printf 'path: .\ntrain: images/train\nval: images/val\nnc: 2\nnames: [a, b]\n' > shapes/two.yaml
+refused "knows 5 classes and shapes/two.yaml has 2" "$bin/yolo-val" --data shapes/two.yaml --weights runs/train/exp2/weights/best.pt
+echo "every command did its work"
