@@ -6,12 +6,12 @@
 
 namespace mine {
 
-struct HardTanh {                                       // y = min(max(x, -1), 1)
+struct HardTanh {  // y = min(max(x, -1), 1)
     using slot = qat::slot::activation;
     static constexpr std::string_view name = "hard tanh";
-    static constexpr bool nonnegative = false;          // so unsigned outputs are refused at compile time
+    static constexpr bool nonnegative = false;  // so unsigned outputs are refused at compile time
 };
-torch::Tensor activate(HardTanh, torch::Tensor const& x) { return x.clamp(-1, 1); }     // found by its argument
+torch::Tensor activate(HardTanh, torch::Tensor const& x) { return x.clamp(-1, 1); }  // found by its argument
 
 }  // namespace mine
 
@@ -22,7 +22,8 @@ int main() {
     qat::nn::Conv<E::arithmetic> conv({.in = 3, .out = 8, .kernel = 3});
     auto const y = conv(torch::randn({1, 3, 8, 8}) * 100);
     y.sum().backward();
-    std::cout << qat::describe<E>()[1].second << ": " << y.sizes() << ", |y| <= 1 and a grid step: " << std::boolalpha
-              << (y.abs().max().item<float>() <= 1 + conv->grid()->scale.item<float>()) << ", weights have a gradient: "
-              << conv->conv->weight.grad().defined() << "\n";
+    std::cout << qat::describe<E>()[1].second << ": " << y.sizes()
+              << ", |y| <= 1 and a grid step: " << std::boolalpha
+              << (y.abs().max().item<float>() <= 1 + conv->grid()->scale.item<float>())
+              << ", weights have a gradient: " << conv->conv->weight.grad().defined() << "\n";
 }

@@ -218,7 +218,7 @@ TEST_CASE("the loss of a few drawn images falls, in float and quantized") {
         auto plain = loading();
         plain.augment = false;
         yolo::Loader train(images, plain);
-        run.options.epochs = 60, run.options.ema = false, run.options.save = false;
+        run.options.epochs = 120, run.options.ema = false, run.options.save = false;
         run.options.optimizer = yolo::OptimizerKind::adamw, run.options.hyp.lr0 = 0.003;
         run.options.hyp.momentum = 0.9, run.options.hyp.warmup_bias_lr = 0.003;
         run.options.hyp.warmup_epochs = 0;

@@ -45,7 +45,8 @@ inline std::vector<std::string> arguments_of(std::filesystem::path const& file, 
     require_known_keys(json, {known.begin(), known.end()}, file);
     std::vector<std::string> arguments;
     for (auto const& [key, value] : json.items()) {
-        bool const nothing = value.is_null() || value == false || value == "" || (value.is_array() && value.empty());
+        bool const nothing =
+            value.is_null() || value == false || value == "" || (value.is_array() && value.empty());
         if (nothing) continue;
         arguments.push_back("--" + key);
         if (value == true) continue;

@@ -26,8 +26,9 @@ struct TrainArguments {
                        "checkpoint to start from: ours or an official .pt; none: from nothing");
         app.add_option("--experiment", experiment,
                        "what the network computes; default: what the checkpoint says");
-        app.add_option("--hyp", hyp,
-                       "hyper-parameter YAML as YOLOv5's; default: scratch-low, of quantized experiments m-relu-tune");
+        app.add_option(
+            "--hyp", hyp,
+            "hyper-parameter YAML as YOLOv5's; default: scratch-low, of quantized experiments m-relu-tune");
         app.add_option("--set", set, "a hyper-parameter by name, after --hyp: --set lr0=0.001");
         app.add_option("--epochs", epochs, "default: what the experiment says");
         app.add_option("--batch-size", batch_size, "images of a step");

@@ -95,7 +95,8 @@ public:
                 report.validation = validate(kept(), *validation, {}, &loss_);
                 report.validated = true;
                 double const fitness = report.validation.evaluation.fitness();
-                report.best = fitness > o_.best_fitness || !std::filesystem::exists(o_.folder / "weights/best.pt");
+                report.best =
+                    fitness > o_.best_fitness || !std::filesystem::exists(o_.folder / "weights/best.pt");
                 if (report.best) o_.best_fitness = std::max(fitness, o_.best_fitness), best_epoch = epoch;
             }
             report.seconds = lap() / 1000;
