@@ -1,0 +1,33 @@
+#!/usr/bin/env bash
+# yolo-val's figures are those of the reference, YOLOv5 v7.0's val.py in float32 on the CPU, to 0.001.
+#   tests/end_to_end/reference.sh BIN_FOLDER SHARED_FOLDER
+set -euo pipefail
+bin=$1
+shared=${QAT_SHARED:-$2}
+if [ ! -d "$shared/data/coco-mini" ]; then
+    echo "skipped: wants $shared/data (set QAT_SHARED)"
+    [ -z "${CI:-}" ] || exit 1
+    exit 77
+fi
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+wrong=0
+compare() {                    # compare WEIGHTS DATA PX P R MAP50 MAP
+    "$bin/yolo-val" --data "$shared/data/$2/$2.yaml" --weights "$shared/data/weights/$1.pt" --imgsz "$3" --batch-size 16 \
+        --json "$work/v.json" > "$work/out.txt" 2>&1 || { cat "$work/out.txt"; exit 1; }
+    local expected=("$4" "$5" "$6" "$7") i=0 key found
+    for key in precision recall map50 map; do
+        found=$(sed -n "s/^  \"$key\": \([0-9.e-]*\),*\$/\1/p" "$work/v.json" | head -n 1)
+        printf '%-12s %-9s %s px  %-9s %.4f (reference %s)\n' "$1" "$2" "$3" "$key" "$found" "${expected[$i]}"
+        awk -v a="$found" -v b="${expected[$i]}" 'BEGIN { d = a - b; exit !(a != "" && d <= 0.001 && d >= -0.001) }' || wrong=1
+        i=$((i + 1))
+    done
+}
+compare yolov5n coco128 640 0.6290 0.4969 0.5641 0.3639
+compare yolov5s_v6.0 coco128 640 0.6922 0.5808 0.6461 0.4361
+compare yolov5n coco-mini 320 0.5731 0.3041 0.3415 0.2033
+compare yolov5s_v6.0 coco-mini 320 0.6114 0.3942 0.4372 0.2815
+compare yolov5n coco-mini 384 0.5556 0.3389 0.3733 0.2218
+compare yolov5s_v6.0 coco-mini 384 0.6142 0.4131 0.4601 0.2968
+[ "$wrong" = 0 ] || { echo "FAILED: a figure is further than 0.001 from the reference's"; exit 1; }
