@@ -6,14 +6,19 @@
 #include <yolo/data/labels.hpp>
 #include <yolo/data/parallel.hpp>
 
+#include <range/v3/action/sort.hpp>
+#include <range/v3/action/unique.hpp>
+#include <range/v3/range/conversion.hpp>
+#include <range/v3/view/transform.hpp>
+
 #include <cctype>
 
 namespace yolo {
 
 /// Does the name end like a picture's? (bmp, jpeg, jpg, png, tif, tiff, webp, in any case)
 inline bool is_image_name(std::filesystem::path const& path) {
-    std::string extension = path.extension().string();
-    for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    auto const lower = [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); };
+    auto const extension = path.extension().string() | ranges::views::transform(lower) | ranges::to<std::string>;
     static constexpr std::array<std::string_view, 8> known{".bmp", ".jpeg", ".jpg",  ".png",
                                                            ".tif", ".tiff", ".webp", ".jfif"};
     return std::find(known.begin(), known.end(), extension) != known.end();
@@ -51,9 +56,7 @@ inline std::vector<std::filesystem::path> find_images(std::vector<std::filesyste
             images.push_back(path);
         }
     }
-    std::sort(images.begin(), images.end());
-    images.erase(std::unique(images.begin(), images.end()), images.end());
-    return images;
+    return std::move(images) | ranges::actions::sort | ranges::actions::unique;
 }
 
 /// One usable picture.
