@@ -12,8 +12,8 @@ torch::Tensor input(benchmark::State const& state) { return torch::randn({state.
 torch::Tensor const scale = torch::tensor(1.0f / 32), zero_point = torch::tensor(0, torch::kInt);
 
 void report(benchmark::State& state, double bytes_per_element) {
-    state.SetBytesProcessed(static_cast<std::int64_t>(static_cast<double>(state.iterations() * state.range(0)) *
-                                                      bytes_per_element));
+    state.SetBytesProcessed(static_cast<std::int64_t>(
+        static_cast<double>(state.iterations() * state.range(0)) * bytes_per_element));
 }
 
 void copy(benchmark::State& state) {

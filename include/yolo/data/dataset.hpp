@@ -7,9 +7,8 @@
 #include <yolo/data/parallel.hpp>
 
 #include <range/v3/action/sort.hpp>
+#include <range/v3/action/transform.hpp>
 #include <range/v3/action/unique.hpp>
-#include <range/v3/range/conversion.hpp>
-#include <range/v3/view/transform.hpp>
 
 #include <cctype>
 
@@ -18,7 +17,7 @@ namespace yolo {
 /// Does the name end like a picture's? (bmp, jpeg, jpg, png, tif, tiff, webp, in any case)
 inline bool is_image_name(std::filesystem::path const& path) {
     auto const lower = [](char c) { return static_cast<char>(std::tolower(static_cast<unsigned char>(c))); };
-    auto const extension = path.extension().string() | ranges::views::transform(lower) | ranges::to<std::string>;
+    auto const extension = path.extension().string() | ranges::actions::transform(lower);
     static constexpr std::array<std::string_view, 8> known{".bmp", ".jpeg", ".jpg",  ".png",
                                                            ".tif", ".tiff", ".webp", ".jfif"};
     return std::find(known.begin(), known.end(), extension) != known.end();
