@@ -17,7 +17,8 @@ refused() {                    # refused TEXT COMMAND...: fails, says TEXT, in o
     has err.txt "$text"
 }
 
-"$bin/yolo-shapes" --output shapes --train 24 --val 8 --imgsz 64 --seed 3 > /dev/null
+"$bin/yolo-shapes" --output shapes --train 24 --val 8 --imgsz 64 --seed 3 --json shapes.json > /dev/null
+has shapes.json '"train": 24'
 data=shapes/shapes.yaml
 common=(--data "$data" --imgsz 64 --batch-size 8 --epochs 2 --threads 1)
 

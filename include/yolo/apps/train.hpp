@@ -129,7 +129,7 @@ inline nlohmann::ordered_json to_json(TrainArguments const& a, std::string const
 /// Prints what YOLOv5 prints while it trains.
 class TrainingPrinter {
 public:
-    explicit TrainingPrinter(int image_size) : image_size_(image_size) {}
+    TrainingPrinter(int image_size, int epochs) : image_size_(image_size), epochs_(epochs) {}
 
     TrainingEvents events() {
         return {.message = [this](std::string const& text) { progress_.end(), spdlog::info(text); },
@@ -168,10 +168,9 @@ private:
                       << table_row("all", e.images, e.labels, e.precision, e.recall, e.map50, e.map)
                       << (r.best ? "  best" : "") << "\n";
         std::cout << std::flush;
-        epochs_ = r.epochs;
     }
 
-    int image_size_, epochs_ = 1;
+    int image_size_, epochs_;
     std::int64_t instances_ = 0;
     ProgressLine progress_;
 };
@@ -261,7 +260,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         for (auto const& event : qat::plan(info.schedule, train_loader.batches(), epochs))
             spdlog::info("plan: {}", event.what);
         stop_on_signals();
-        TrainingPrinter printer(a.image_size);
+        TrainingPrinter printer(a.image_size, epochs);
         Trainer trainer(*detector, info, manifest,
                         {.folder = folder,
                          .hyp = hyp,
