@@ -72,6 +72,7 @@ has describe.txt "observers stop at step 3697 = end of epoch 0"
 has describe.txt "joins whose inputs share one quantizer: 20 of 20: all"
 has describe.txt "1872157 parameters"
 has exp2.dot "scale group g16"
+[ -s exp2.unbound.dot ] || fail "no graph before binding"
 if command -v dot > /dev/null; then dot -Tsvg exp2.dot -o exp2.svg || fail "Graphviz refuses the network"; fi
 "$bin/yolo-describe" --experiment exp1 > exp1.txt
 has exp1.txt "not backbone.c3_2.m0.add"
@@ -86,6 +87,7 @@ refused "data" "$bin/yolo-train" --epochs 1
 refused "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
 echo '{"data": "shapes/shapes.yaml", "epocs": 9}' > wrong.json
 refused 'unknown key "epocs"; did you mean "epochs"' "$bin/yolo-train" --run wrong.json
+refused 'unknown key "epocs"' "$bin/yolo-train" --run=wrong.json
 head -c 20000 runs/train/exp2/weights/best.pt > broken.pt
 refused "broken.pt: " "$bin/yolo-val" --data "$data" --weights broken.pt
 sed 's#images/val#images/none#' "$data" > shapes/none.yaml

@@ -232,6 +232,32 @@ TEST_CASE("the loss of a few drawn images falls, in float and quantized") {
     falls(quantized);
 }
 
+TEST_CASE("weights decay, biases and batch norm do not, in the typed networks too") {
+    auto const sizes = [](torch::nn::Module& model) {
+        std::vector<std::size_t> found;
+        for (auto const& group : yolo::parameter_groups(model)) found.push_back(group.size());
+        return found;  // biases, weights, batch norm
+    };
+    yolo::TypedDetector<ex::relu::arithmetic> live({});
+    CHECK(sizes(live.module()) == std::vector<std::size_t>{60, 60, 57});
+    yolo::TypedDetector<ex::stock::arithmetic> folded({});
+    CHECK(sizes(folded.module()) == std::vector<std::size_t>{60, 60, 0});
+}
+
+TEST_CASE("an averaged quantized network keeps its grids: scales stay powers of two") {
+    Drawn data;
+    yolo::Dataset const train_images(data.set.train, 5);
+    yolo::Loader train(train_images, loading());
+    Run<ex::exp2> run(data, "averaged");
+    run.options.ema = true;
+    run.train(train, nullptr);
+    for (auto const& [key, tensor] : yolo::load_checkpoint(run.options.folder / "weights/last.pt").model) {
+        if (!key.ends_with(".scale")) continue;
+        auto const exponent = torch::log2(tensor);
+        CHECK_MESSAGE(torch::equal(exponent, exponent.round()), key);
+    }
+}
+
 TEST_CASE("every run gets a folder of its own") {
     support::TemporaryFolder folder;
     CHECK(yolo::make_run_folder(folder.path(), "exp", false) == folder / "exp");

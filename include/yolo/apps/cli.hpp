@@ -65,13 +65,14 @@ template <class Body> int run(CLI::App& app, int argc, char const* const* argv, 
     for (auto* option : app.get_options()) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
     try {
         std::vector<std::string> arguments(argv + 1, argv + argc);
-        for (std::size_t i = 0; i + 1 < arguments.size(); ++i)
-            if (arguments[i] == "--run") {
-                auto merged = arguments_of(arguments[i + 1], app);
-                merged.insert(merged.end(), arguments.begin(), arguments.end());
-                arguments = std::move(merged);
-                break;
-            }
+        for (std::size_t i = 0; i < arguments.size(); ++i) {
+            bool const joined = arguments[i].starts_with("--run=");
+            if (!joined && (arguments[i] != "--run" || i + 1 == arguments.size())) continue;
+            auto merged = arguments_of(joined ? arguments[i].substr(6) : arguments[i + 1], app);
+            merged.insert(merged.end(), arguments.begin(), arguments.end());
+            arguments = std::move(merged);
+            break;
+        }
         std::reverse(arguments.begin(), arguments.end());  // CLI11 takes them from the back
         app.parse(arguments);
         return body();

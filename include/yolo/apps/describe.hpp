@@ -21,7 +21,7 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
     app.add_option("--imgsz,--img,--img-size", image_size, "pixels, for the shapes in the graph");
     app.add_option("--data", data, "data set YAML whose training images make the schedule's epochs");
     app.add_option("--images", images, "training images, instead of --data; COCO has 118287");
-    app.add_option("--batch-size", batch_size, "images of a step");
+    app.add_option("--batch-size", batch_size, "images of a step")->check(CLI::PositiveNumber);
     app.add_option("--epochs", epochs, "default: what the experiment says");
     app.add_option("--dot", dot, "write the network as Graphviz to this file (render: dot -Tsvg)");
     app.add_option("--json", json, "write everything to this file");
@@ -41,7 +41,7 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
         }
 
         if (!data.empty()) {
-            auto const set = load_dataset_yaml(data);
+            auto const set = load_dataset_yaml(data, {Split::train});
             require_images(set, Split::train, data);
             images = static_cast<int>(find_images(set.train).size());
         }
@@ -93,12 +93,17 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
                                          "defect, please report it");
         }
         if (!dot.empty()) {
-            std::ostringstream text;
-            qat::graph::write_dot(text, graph,
-                                  groups.empty() ? std::vector<qat::graph::ScaleGroup>{}
-                                                 : qat::graph::scale_groups(graph));
-            write_atomically(dot, text.str());
-            std::printf("\n%s: render it with dot -Tsvg %s -o network.svg\n", dot.c_str(), dot.c_str());
+            auto const write =
+                [&](std::string const& file, std::vector<qat::graph::ScaleGroup> const& shared) {
+                std::ostringstream text;
+                qat::graph::write_dot(text, graph, shared);
+                write_atomically(file, text.str());
+                std::printf("\n%s: render it with dot -Tsvg %s -o network.svg\n", file.c_str(), file.c_str());
+            };
+            write(dot,
+                  groups.empty() ? std::vector<qat::graph::ScaleGroup>{} : qat::graph::scale_groups(graph));
+            if (!groups.empty())  // fused, and not yet bound
+                write(std::filesystem::path(dot).replace_extension(".unbound.dot").string(), {});
         }
         if (!json.empty()) write_json(json, object);
         return 0;

@@ -51,7 +51,7 @@ struct TrainArguments {
         app.add_flag("--exist-ok", exist_ok, "use the run's folder though it exists");
         app.add_flag("--cos-lr", cos_lr, "cosine schedule of the learning rate");
         app.add_flag("--noval", noval, "validate after the last epoch only");
-        app.add_flag("--nosave", nosave, "save after the last epoch only");
+        app.add_flag("--nosave", nosave, "save last.pt after the last epoch only");
         app.add_flag("--half", half, "keep checkpoints in float16 (float experiments)");
         app.add_flag("--no-cache", no_cache, "decode images anew each time");
         app.add_flag("--ema,!--no-ema", ema,
@@ -75,7 +75,7 @@ inline OptimizerKind optimizer_named(std::string const& name) {
     return name == "Adam" ? OptimizerKind::adam : name == "AdamW" ? OptimizerKind::adamw : OptimizerKind::sgd;
 }
 
-/// Resident memory, or what the GPU's allocator holds, as "1.2G".
+/// Resident memory of the process, as "1.2G".
 inline std::string memory_in_use() {
     std::ifstream statm("/proc/self/statm");
     double total = 0, resident = 0;
@@ -191,7 +191,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         if (a.data.empty()) throw std::runtime_error("--data is missing: the data set's YAML file");
         set_threads(a.threads);
         torch::manual_seed(a.seed);
-        auto const set = load_dataset_yaml(a.data);
+        auto const set = load_dataset_yaml(a.data, {Split::train});
         require_images(set, Split::train, a.data);
         if (a.image_size % 32 != 0)
             throw std::runtime_error("--imgsz " + std::to_string(a.image_size) + " is no multiple of 32");
@@ -223,8 +223,10 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         auto detector = info.make(network_options(manifest));
         spdlog::info(summary(*detector, info));
         if (!a.weights.empty()) {
-            bool const same = trained_by == info.name && !a.resume.empty();
-            auto const t = load_state(*detector, start, same ? Fit::exact : Fit::adapt, a.weights);
+            auto const fit = trained_by != info.name ? Fit::restart
+                             : a.resume.empty()      ? Fit::adapt
+                                                     : Fit::exact;
+            auto const t = load_state(*detector, start, fit, a.weights);
             spdlog::info("transferred {}/{} from {}", t.transferred, t.total, a.weights);
         }
         start.clear();

@@ -58,7 +58,7 @@ inline int val(Catalogue const& catalogue, int argc, char const* const* argv) {
     app.add_flag("--agnostic-nms", agnostic, "classes suppress each other");
     return run(app, argc, argv, [&] {
         set_threads(threads);
-        auto const set = load_dataset_yaml(data);
+        auto const set = load_dataset_yaml(data, {split_named(task)});
         require_images(set, split_named(task), data);
         auto loaded = load_detector(catalogue, weights, experiment, device(device_name));
         auto& detector = *loaded.detector;

@@ -14,7 +14,8 @@ namespace yolo {
 /// exact: a checkpoint of this very experiment; everything must be there and fit.
 /// adapt: the start of another training. Batch norm is folded if the network has none; quantizers may start fresh; a
 ///        head for another number of classes is left as it is.
-enum class Fit { exact, adapt };
+/// restart: as adapt, and all quantizers start fresh: another experiment's ranges and zero points are not this one's.
+enum class Fit { exact, adapt, restart };
 
 struct Transfer {
     std::int64_t transferred = 0, total = 0;            // of YOLOv5's own tensors; "transferred 343/349"
@@ -119,21 +120,25 @@ inline Transfer load_state(Detector& detector, StateDict const& given, Fit fit, 
         throw std::runtime_error(
             source + " holds folded batch norm, and this experiment trains it; start from a checkpoint "
                      "of a float experiment (silu, relu, relu6)");
-    StateDict const state = they_have_bn && !we_have_bn && fit == Fit::adapt ? fold_batch_norm(given) : given;
+    StateDict const state = they_have_bn && !we_have_bn && fit != Fit::exact ? fold_batch_norm(given) : given;
     std::map<std::string_view, torch::Tensor const*> by_key;
     for (auto const& [key, tensor] : state) by_key.emplace(key, &tensor);
 
     Transfer result;
     auto const classes_of_head = by_key.find("model.24.m.0.bias");
-    bool const other_classes = fit == Fit::adapt && classes_of_head != by_key.end() &&
+    bool const other_classes = fit != Fit::exact && classes_of_head != by_key.end() &&
                                classes_of_head->second->numel() != detector.options().per_cell();
     for (auto const& [key, tensor] : ours) {
         bool const quantizer = detail::of_quantizer(key);
         bool const head = key.starts_with("model.24.");
         if (!quantizer) ++result.total;
+        if (quantizer && fit == Fit::restart) {
+            ++result.fresh_quantizers;
+            continue;
+        }
         auto const found = by_key.find(key);
         if (found == by_key.end()) {
-            if (fit == Fit::adapt && quantizer) {
+            if (fit != Fit::exact && quantizer) {
                 ++result.fresh_quantizers;
                 continue;
             }

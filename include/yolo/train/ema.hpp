@@ -34,6 +34,11 @@ public:
 private:
     using State = torch::OrderedDict<std::string, torch::Tensor>;
 
+    // Scale, zero point and range belong together, and a power of two must stay one: grids are copied.
+    static bool of_grid(std::string const& key) {
+        return key.find("output.") != key.npos || key.find("weight_grid.") != key.npos;
+    }
+
     static void move(State average, State const& model, double weight) {
         TORCH_CHECK(average.size() == model.size(), "ema: the model has ", model.size(),
                     " tensors, the average ", average.size(), "; make both from the same options");
@@ -41,9 +46,8 @@ private:
             auto const* source = model.find(item.key());
             TORCH_CHECK(source && source->sizes() == item.value().sizes(), "ema: the model has no '",
                         item.key(), "' of shape ", item.value().sizes(), "; make both from the same options");
-            if (item.value().is_floating_point())  // a range that has seen nothing is infinite: no average
-                item.value().copy_(
-                    torch::where(torch::isfinite(item.value()), item.value().lerp(*source, weight), *source));
+            if (item.value().is_floating_point() && !of_grid(item.key()))
+                item.value().lerp_(*source, weight);
             else
                 item.value().copy_(*source);
         }

@@ -29,7 +29,7 @@ enum class ParameterGroup : std::size_t { bias = 0, weight = 1, norm = 2 };
 /// The group of a module's own parameter. A module counts as batch norm by its type's name.
 inline ParameterGroup group_of(torch::nn::Module const& module, std::string const& parameter) {
     if (parameter == "bias") return ParameterGroup::bias;
-    if (parameter == "weight" && module.name().find("BatchNorm") != std::string::npos)
+    if (parameter == "weight" && module.name().starts_with("torch::nn::BatchNorm"))
         return ParameterGroup::norm;
     return ParameterGroup::weight;
 }

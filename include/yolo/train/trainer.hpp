@@ -81,6 +81,9 @@ public:
                                                .warmup_momentum = o_.hyp.warmup_momentum,
                                                .warmup_bias_lr = o_.hyp.warmup_bias_lr});
         detector_.module().train();
+        if (ema_ && o_.first_epoch > 0)  // a resumed average remembers as long as before
+            ema_->set_updates(std::int64_t{o_.first_epoch} * train.batches() /
+                              full_accumulation(o_.batch_size));
         if (experiment_.quantized && o_.first_epoch == 0) observe_first_batch(train);
         Outcome outcome = Outcome::finished;
         int best_epoch = o_.first_epoch;
@@ -95,8 +98,7 @@ public:
                 report.validation = validate(kept(), *validation, {}, &loss_);
                 report.validated = true;
                 double const fitness = report.validation.evaluation.fitness();
-                report.best =
-                    fitness > o_.best_fitness || !std::filesystem::exists(o_.folder / "weights/best.pt");
+                report.best = fitness >= o_.best_fitness;  // also while it is still 0, as YOLOv5
                 if (report.best) o_.best_fitness = std::max(fitness, o_.best_fitness), best_epoch = epoch;
             }
             report.seconds = lap() / 1000;
@@ -154,6 +156,7 @@ private:
             return mean;
         };
         model.train();
+        optimizer_->zero_grad();  // what an epoch did not use up is dropped, as in YOLOv5
         train.start_epoch(report.epoch);
         Batch batch;
         for (int i = 0; train.next(batch); ++i) {
@@ -169,7 +172,12 @@ private:
             ++since_update_;
             if (since_update_ >= rate.accumulate) update();
 
-            sums += loss.items.to(torch::kCPU);
+            auto const items = loss.items.to(torch::kCPU);
+            if (!items.isfinite().all().item<bool>())
+                throw std::runtime_error(
+                    "the loss is not finite in epoch " + std::to_string(report.epoch) +
+                    "; the checkpoints of the epochs before are kept, try a smaller lr0");
+            sums += items;
             if (events_.step) {
                 auto const seconds =
                     std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
@@ -187,12 +195,6 @@ private:
         apply(experiment_.schedule, static_cast<std::int64_t>(report.epoch + 1) * train.batches(),
               train.batches());
         qat::nn::refresh_scales(model);
-        if (average_ && experiment_.quantized) qat::nn::refresh_scales(average_->module());
-        for (double l : report.loss)
-            if (!std::isfinite(l))
-                throw std::runtime_error(
-                    "the loss is not finite in epoch " + std::to_string(report.epoch) +
-                    "; the checkpoints of the epochs before are kept, try a smaller lr0");
         return true;
     }
 
