@@ -1,7 +1,8 @@
 #pragma once
 // Fake quantization with the straight-through gradient, per tensor or per channel.
 //     y = s * (clamp(round(x / s) + z, lo, hi) - z) ;  dy/dx = 1 where the code was inside before clamping, else 0
-// On the CPU: one pass, and one byte saved for each element if there is a gradient. Elsewhere: torch's own operators; for finite x within int64 steps they compute the same.
+// On the CPU: one pass, and one byte saved for each element if there is a gradient. Elsewhere: torch's
+// own operators, which compute the same for finite x whose code fits int64.
 
 #include <qat/core/quantizer.hpp>
 #include <qat/torch.hpp>
