@@ -1,17 +1,28 @@
 #!/usr/bin/env bash
-# Installs what building and testing needs, on Debian or Ubuntu. Quick when everything is there.
+# Installs what building and testing needs, on Debian or Ubuntu. Quick when everything is there. The flags may be combined.
 #
 #   scripts/install_dependencies.sh           packages of the distribution: compilers, LibTorch (CPU), OpenCV, ...
+#   scripts/install_dependencies.sh --fuzz    also libFuzzer, for the preset fuzz
 #   scripts/install_dependencies.sh --torch2  also LibTorch 2.11 (CUDA 13.0) out of PyPI's wheel, in a virtual
 #                                             environment, $QAT_TORCH2_VENV or ~/.cache/qat/torch-2.11; the last line
 #                                             printed is its prefix, for QAT_TORCH_PREFIX and the preset cuda
 set -euo pipefail
+
+fuzz=no torch2=no
+for argument in "$@"; do
+    case $argument in
+        --fuzz) fuzz=yes ;;
+        --torch2) torch2=yes ;;
+        *) echo "install_dependencies: unknown argument $argument; want --fuzz or --torch2" >&2; exit 2 ;;
+    esac
+done
 
 packages=(
     g++ cmake ninja-build ccache pkg-config git python3 python3-venv graphviz
     clang clang-format
     libtorch-dev libopencv-dev librange-v3-dev libboost-dev doctest-dev nlohmann-json3-dev libyaml-cpp-dev
     libcli11-dev libspdlog-dev libbenchmark-dev
+    python3-torch  # torch.ao, on the same LibTorch, for one test
 )
 say() { echo "install_dependencies: $*" >&2; }
 
@@ -50,10 +61,13 @@ if command -v dpkg-query > /dev/null; then
     for package in "${packages[@]}"; do
         installed "$package" || missing+=("$package")
     done
-    if [ "${#missing[@]}" != 0 ] || ! has_fuzzer; then
+    wants_fuzzer=no
+    if [ "$fuzz" = yes ] && ! has_fuzzer; then wants_fuzzer=yes; fi
+    if [ "${#missing[@]}" != 0 ] || [ "$wants_fuzzer" = yes ]; then
         say "installing: ${missing[*]:-libFuzzer}"
         as_root apt-get update -q >&2
-        runtime=$(runtime_of_clang)
+        runtime=
+        [ "$wants_fuzzer" = no ] || runtime=$(runtime_of_clang)
         as_root apt-get install -q -y --no-install-recommends "${missing[@]}" $runtime < /dev/null >&2
     fi
 else
@@ -61,7 +75,7 @@ else
     exit 1
 fi
 
-if [ "${1:-}" = --torch2 ]; then
+if [ "$torch2" = yes ]; then
     venv=${QAT_TORCH2_VENV:-$HOME/.cache/qat/torch-2.11}
     python=$venv/bin/python
     has_torch() { [ -x "$python" ] && "$python" -c 'import torch; assert torch.__version__.startswith("2.11.")' 2> /dev/null; }

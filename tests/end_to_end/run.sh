@@ -4,6 +4,7 @@
 #   tests/end_to_end/run.sh BIN_FOLDER
 set -euo pipefail
 bin=$1
+trained=$(cd "$(dirname "$0")/../../examples/demo" && pwd)/shapes-silu.pt
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
@@ -17,18 +18,21 @@ refused() {                    # refused TEXT COMMAND...: fails, says TEXT, in o
     has err.txt "$text"
 }
 
-"$bin/yolo-shapes" --output shapes --train 24 --val 8 --imgsz 64 --seed 3 --json shapes.json > /dev/null
+"$bin/yolo-shapes" --output shapes --train 24 --val 8 --imgsz 128 --seed 3 --json shapes.json > /dev/null
 has shapes.json '"train": 24'
 data=shapes/shapes.yaml
-common=(--data "$data" --imgsz 64 --batch-size 8 --epochs 2 --threads 1)
+common=(--data "$data" --imgsz 128 --batch-size 8 --epochs 2 --threads 1)
 
-# from nothing, then ReLU, then quantized; the second run is described by a file
-"$bin/yolo-train" "${common[@]}" --model 0.33,0.125 --name silu --json silu.json > silu.txt 2>&1
+# from nothing
+"$bin/yolo-train" "${common[@]}" --imgsz 64 --model 0.33,0.125 --name silu --json silu.json > silu.txt 2>&1
 has silu.txt "mAP50-95"
 has silu.json '"map50"'
-echo '{"data": "shapes/shapes.yaml", "imgsz": 64, "batch-size": 8, "epochs": 9, "experiment": "relu", "set": ["lr0=0.001"]}' > run.json
-"$bin/yolo-train" --run run.json --epochs 2 --weights runs/train/silu/weights/best.pt --name relu > relu.txt 2>&1
+
+# from a network that finds something: ReLU, then quantized; the first run is described by a file
+echo '{"data": "shapes/shapes.yaml", "imgsz": 128, "batch-size": 8, "epochs": 9, "experiment": "relu", "set": ["lr0=0.001", "warmup_bias_lr=0.001"]}' > run.json
+"$bin/yolo-train" --run run.json --epochs 2 --weights "$trained" --name relu --json relu.json > relu.txt 2>&1
 has relu.txt "transferred 349/349"
+has runs/train/relu/opt.json '"ema": null'
 has runs/train/relu/opt.json '"epochs": 2'
 has runs/train/relu/hyp.yaml "lr0: 0.001"
 "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --name exp2 > exp2.txt 2>&1
@@ -37,12 +41,16 @@ has exp2.txt "batch norm freezes at step 3"
 [ "$(wc -l < runs/train/exp2/results.csv)" = 3 ] || fail "results.csv has not one row per epoch"
 
 # a checkpoint knows its experiment; what training measured is what validation measures
-"$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment stock --name stock --json stock.json > stock.txt 2>&1
-"$bin/yolo-val" --data "$data" --weights runs/train/stock/weights/best.pt --imgsz 64 --batch-size 16 --json val.json --verbose > val.txt 2>&1
-has val.txt "YOLOv5 stock"
-has val.txt "circle"
-has val.txt "Speed:"
-diff <(grep '"map' stock.json) <(grep '"map' val.json) || fail "training and yolo-val disagree"
+"$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment stock --set lr0=0.001 --name stock --json stock.json > stock.txt 2>&1
+for name in relu stock; do
+    "$bin/yolo-val" --data "$data" --weights "runs/train/$name/weights/best.pt" --imgsz 128 --batch-size 16 --json val.json --verbose > val.txt 2>&1
+    has val.txt "YOLOv5 $name"
+    has val.txt "circle"
+    has val.txt "Speed:"
+    diff <(grep '"map' "$name.json") <(grep '"map' val.json) || fail "training and yolo-val disagree"
+    map50=$(sed -n 's/^  "map50": \([0-9.e-]*\),*$/\1/p' val.json)
+    awk -v map50="$map50" 'BEGIN { exit !(map50 > 0.3) }' || fail "$name: mAP50 $map50 is that of a network that finds nothing"
+done
 for key in precision recall map50 map per_class speed_ms; do has val.json "\"$key\""; done
 
 # going on where a run ended
@@ -59,10 +67,10 @@ kill -INT $!
 code=0; wait $! || code=$?
 [ "$code" = 130 ] || { cat stopped.txt; fail "interrupted with status $code"; }
 has stopped.txt "keeps what was learnt"
-"$bin/yolo-val" --data "$data" --weights runs/train/stopped/weights/last.pt --imgsz 64 > /dev/null 2>&1
+"$bin/yolo-val" --data "$data" --weights runs/train/stopped/weights/last.pt --imgsz 128 > /dev/null 2>&1
 
 # pictures
-"$bin/yolo-detect" --source shapes/images/val --weights runs/train/exp2/weights/best.pt --imgsz 64 --conf-thres 0.0001 --json boxes.json > detect.txt 2>&1
+"$bin/yolo-detect" --source shapes/images/val --weights runs/train/exp2/weights/best.pt --imgsz 128 --conf-thres 0.0001 --json boxes.json > detect.txt 2>&1
 [ "$(find runs/detect/exp -name '*.jpg' | wc -l)" = 8 ] || fail "not one picture per image"
 has boxes.json '"confidence"'
 
@@ -83,6 +91,8 @@ refused "nowhere.yaml does not exist" "$bin/yolo-val" --data nowhere.yaml --weig
 refused "nothing.pt" "$bin/yolo-val" --data "$data" --weights nothing.pt
 refused "there is no experiment \"exp9\"; known are silu, relu" "$bin/yolo-train" "${common[@]}" --experiment exp9
 refused "is no multiple of 32" "$bin/yolo-train" "${common[@]}" --imgsz 70
+refused "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${common[@]}" --batch-size 0
+refused "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
 refused "data" "$bin/yolo-train" --epochs 1
 refused "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
 echo '{"data": "shapes/shapes.yaml", "epocs": 9}' > wrong.json

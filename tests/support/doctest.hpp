@@ -38,14 +38,17 @@ inline bool have_shared(std::string const& relative) {
     return false;
 }
 
-/// A flat dictionary of tensors, as in golden/*.pt.
-inline std::map<std::string, torch::Tensor> golden(std::string const& file) {
-    std::ifstream in(shared("golden/" + file), std::ios::binary);
+/// A flat dictionary of tensors, as Python's torch.save writes it.
+inline std::map<std::string, torch::Tensor> read_tensors(std::filesystem::path const& file) {
+    std::ifstream in(file, std::ios::binary);
     std::vector<char> bytes((std::istreambuf_iterator<char>(in)), {});
     std::map<std::string, torch::Tensor> tensors;
     for (auto const& item : torch::pickle_load(bytes).toGenericDict())
         tensors.emplace(item.key().toStringRef(), item.value().toTensor());
     return tensors;
+}
+inline std::map<std::string, torch::Tensor> golden(std::string const& file) {
+    return read_tensors(shared("golden/" + file));
 }
 
 /// max |a - b| / max(max |b|, floor)

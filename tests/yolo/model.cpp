@@ -152,6 +152,43 @@ TEST_CASE("another class count keeps what fits; another size is an error that na
         std::runtime_error);
 }
 
+TEST_CASE("a range that the experiment fixes stays, whatever another experiment's quantizers were") {
+    using Saturating = qat::Quantizer<qat::Int<8>, qat::PerTensorSymmetric, qat::PowerOfTwo<qat::Ceil>,
+                                      qat::FixedRange<std::ratio<-4>, std::ratio<4>>>;
+    using Unit = Saturating::vary<qat::FixedRange<std::ratio<0>, std::ratio<1>>>;
+    using Fixed =
+        yolo::experiments::exp2::vary<"fixed", qat::HeadFixed<Saturating>, qat::Input<Unit>>::arithmetic;
+    yolo::TypedDetector<Exp2> seen({.classes = 3});
+    seen(20 * torch::rand({1, 3, 64, 64}));
+    auto const state = yolo::state_of(seen);
+    auto const was = [&](char const* key) { return yolo::find(state, key)->item<float>(); };
+    REQUIRE(was("input.output.scale") != 1.0f / 128);
+    REQUIRE(was("model.24.m.0.output.scale") != 1.0f / 32);
+    for (auto const fit : {yolo::Fit::adapt, yolo::Fit::restart}) {
+        yolo::TypedDetector<Fixed> fixed({.classes = 3});
+        auto const before = yolo::state_of(fixed);
+        auto const transfer = yolo::load_state(fixed, state, fit, "memory");
+        auto const after = yolo::state_of(fixed);
+        std::int64_t kept = 0;
+        for (auto const& item : after) {
+            auto const& key = item.first;
+            bool const head = key.starts_with("model.24.m.") && key.find(".output.") != key.npos;
+            if (!head && !key.starts_with("input.output.")) continue;
+            CHECK_MESSAGE(torch::equal(item.second, *yolo::find(before, key)), key);
+            ++kept;
+        }
+        CHECK(yolo::find(after, "input.output.scale")->item<float>() == 1.0f / 128);
+        CHECK(yolo::find(after, "model.24.m.0.output.scale")->item<float>() == 1.0f / 32);
+        bool const adapted =
+            yolo::find(after, "model.0.output.scale")->item<float>() == was("model.0.output.scale");
+        CHECK(adapted == (fit == yolo::Fit::adapt));
+        if (fit == yolo::Fit::adapt) CHECK(transfer.fresh_quantizers == kept);
+        CHECK(kept >= 4 * 2);  // scale and zero point at least
+        yolo::TypedDetector<Fixed> again({.classes = 3});
+        CHECK(yolo::load_state(again, after, yolo::Fit::exact, "memory").fresh_quantizers == 0);
+    }
+}
+
 TEST_CASE("folding batch norm at load changes nothing but rounding") {
     torch::NoGradGuard no_grad;
     torch::manual_seed(1);

@@ -40,6 +40,7 @@ public:
     }
 
     bool quantized() const override { return F::quantized; }
+    bool fixed() const override { return F::quantized && O::fixed; }
     std::string describe() const override { return qat::describe<Spec>(); }
     void share() override { each_step_ = true; }
 

@@ -25,6 +25,7 @@ public:
     virtual void share() = 0;    // from now on the scale moves between steps
     virtual std::string describe() const = 0;
     virtual bool quantized() const = 0;
+    virtual bool fixed() const = 0;  // the range is the quantizer's own choice, whatever was seen
 };
 
 /// Calls f(Grid&) for every grid of a model, shared ones once.

@@ -1,5 +1,5 @@
 #pragma once
-// What the command lines share: errors as one sentence, devices, a run described by a JSON file.
+// What the command lines share: errors as one sentence, values that cannot work, devices, a run described by a JSON file.
 
 #include <CLI/CLI.hpp>
 #include <spdlog/spdlog.h>
@@ -16,6 +16,48 @@
 #include <unistd.h>
 
 namespace yolo::apps {
+
+/// A command line whose help says the defaults and whose errors are one line.
+class CommandLine : public CLI::App {
+public:
+    CommandLine(std::string description, std::string name) : App(std::move(description), std::move(name)) {
+        option_defaults()->always_capture_default();  // of the options that are declared from now on
+        failure_message([](CLI::App const*, CLI::Error const& error) {
+            return std::string("error: ") + error.what() + "\n";
+        });
+    }
+};
+
+/// Refuses smaller numbers. What is no number is left to the conversion to refuse.
+inline CLI::Validator at_least(std::int64_t least) {
+    return {[least](std::string& text) {
+        std::int64_t value = 0;
+        bool const small = CLI::detail::lexical_cast(text, value) && value < least;
+        return small ? text + " is too small; want " + std::to_string(least) + " or more" : "";
+            },
+            ""};
+}
+/// Refuses what is not in [0, 1].
+inline CLI::Validator share() {
+    return {[](std::string& text) {
+        double value = 0;
+        bool const outside =
+            CLI::detail::lexical_cast(text, value) && !(value >= 0 && value <= 1);  // NaN too
+        return outside ? text + " is outside of 0 to 1; want a share, as 0.25" : std::string();
+            },
+            ""};
+}
+/// Sides of images that pass through a network whose coarsest cells have 32 pixels.
+inline CLI::Validator multiple_of_32() {
+    return {[](std::string& text) {
+        std::int64_t value = 0;
+        bool const fits = !CLI::detail::lexical_cast(text, value) || (value >= 32 && value % 32 == 0);
+        return fits ? std::string()
+                    : text + (value < 32 ? " is too small" : " is no multiple of 32") +
+                          "; want 32, 64, 96, ...";
+            },
+            ""};
+}
 
 /// "": CUDA where there is one, else the CPU. "cpu", "0", "cuda:1". throws std::runtime_error if it is not there.
 inline torch::Device device(std::string const& name) {
@@ -35,7 +77,8 @@ inline torch::Device device(std::string const& name) {
 }
 
 /// Arguments as if the JSON file's keys had been written before the command line's own: {"epochs": 12} is --epochs 12.
-/// A key that is no option is an error. true is the flag; false, null, "" and [] are nothing; a list is several values.
+/// A key that is no option is an error. true is the flag, false its opposite if it has one ({"ema": false} is --no-ema);
+/// other false, null, "" and [] are nothing; a list is several values.
 inline std::vector<std::string> arguments_of(std::filesystem::path const& file, CLI::App const& app) {
     auto const json = load_json(file);
     std::vector<std::string> known;
@@ -45,6 +88,8 @@ inline std::vector<std::string> arguments_of(std::filesystem::path const& file, 
     require_known_keys(json, {known.begin(), known.end()}, file);
     std::vector<std::string> arguments;
     for (auto const& [key, value] : json.items()) {
+        if (value == false && std::count(known.begin(), known.end(), "no-" + key) > 0)
+            arguments.push_back("--no-" + key);
         bool const nothing =
             value.is_null() || value == false || value == "" || (value.is_array() && value.empty());
         if (nothing) continue;
@@ -61,8 +106,10 @@ inline std::vector<std::string> arguments_of(std::filesystem::path const& file, 
 template <class Body> int run(CLI::App& app, int argc, char const* const* argv, Body&& body) {
     std::filesystem::path run_file;
     app.add_option("--run", run_file, "JSON file with options by name; the command line has the last word");
-    app.option_defaults()->always_capture_default();
-    for (auto* option : app.get_options()) option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+    for (auto* option : app.get_options()) {
+        option->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+        if (option->get_default_str() == "[]") option->default_str("");  // an empty list says nothing
+    }
     try {
         std::vector<std::string> arguments(argv + 1, argv + argc);
         for (std::size_t i = 0; i < arguments.size(); ++i) {

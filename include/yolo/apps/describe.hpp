@@ -2,27 +2,34 @@
 // yolo-describe: what an experiment is. The choices as a table, the schedule with step numbers, the network as Graphviz
 // before and after binding, and the groups of results that share a scale.
 
-#include <yolo/apps/train.hpp>
-
 #include <qat/graph/dot.hpp>
+#include <yolo/apps/train_arguments.hpp>
+#include <yolo/data/dataset.hpp>
+#include <yolo/io/dataset_yaml.hpp>
+#include <yolo/io/results_json.hpp>
 
 namespace yolo::apps {
 
 inline int describe(Catalogue const& catalogue, int argc, char const* const* argv) {
-    CLI::App app("Prints what an experiment computes and when it switches something.", "yolo-describe");
+    CommandLine app("Prints what an experiment computes and when it switches something.", "yolo-describe");
     std::string experiment, size = "n", data, dot, json;
     int images = 0, batch_size = 16, epochs = 0, image_size = 640;
     std::int64_t classes = 80;
     bool list = false;
     app.add_option("--experiment", experiment, "which; see --list");
     app.add_flag("--list", list, "the names of all experiments");
-    app.add_option("--model", size, "n s m l x, or depth,width")->capture_default_str();
-    app.add_option("--classes", classes, "of the head");
-    app.add_option("--imgsz,--img,--img-size", image_size, "pixels, for the shapes in the graph");
+    app.add_option("--model", size, "n s m l x, or depth,width");
+    app.add_option("--classes", classes, "of the head")->check(at_least(1));
+    app.add_option("--imgsz,--img,--img-size", image_size, "pixels, for the shapes in the graph")
+        ->check(multiple_of_32());
     app.add_option("--data", data, "data set YAML whose training images make the schedule's epochs");
-    app.add_option("--images", images, "training images, instead of --data; COCO has 118287");
-    app.add_option("--batch-size", batch_size, "images of a step")->check(CLI::PositiveNumber);
-    app.add_option("--epochs", epochs, "default: what the experiment says");
+    app.add_option("--images", images, "training images, instead of --data; COCO has 118287")
+        ->default_str("")
+        ->check(at_least(1));
+    app.add_option("--batch-size", batch_size, "images of a step")->check(at_least(1));
+    app.add_option("--epochs", epochs, "passes over the data set")
+        ->default_str("the experiment's")
+        ->check(at_least(1));
     app.add_option("--dot", dot, "write the network as Graphviz to this file (render: dot -Tsvg)");
     app.add_option("--json", json, "write everything to this file");
     return run(app, argc, argv, [&]() -> int {
@@ -31,8 +38,6 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
             return 0;
         }
         if (experiment.empty()) throw std::runtime_error("--experiment is missing; --list names all");
-        if (image_size % 32 != 0)
-            throw std::runtime_error("--imgsz " + std::to_string(image_size) + " is no multiple of 32");
         auto const& info = catalogue.find(experiment);
         nlohmann::ordered_json object{{"experiment", info.name}};
         for (auto const& [about, choice] : info.description) {

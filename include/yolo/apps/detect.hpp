@@ -23,7 +23,7 @@ inline std::string counts(torch::Tensor const& boxes, std::vector<std::string> c
 }
 
 inline int detect(Catalogue const& catalogue, int argc, char const* const* argv) {
-    CLI::App app("Finds objects on an image or a folder of images and draws their boxes.", "yolo-detect");
+    CommandLine app("Finds objects on an image or a folder of images and draws their boxes.", "yolo-detect");
     std::string source, weights, experiment, device_name, project = "runs/detect", name = "exp", json;
     int image_size = 640, max_det = 1000, threads = 0;
     double confidence = 0.25, iou = 0.45;
@@ -33,13 +33,14 @@ inline int detect(Catalogue const& catalogue, int argc, char const* const* argv)
     app.add_option("--weights", weights, "checkpoint: ours or an official .pt")->required();
     app.add_option("--experiment", experiment,
                    "what the network computes; default: what the checkpoint says");
-    app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side, a multiple of 32");
-    app.add_option("--conf-thres", confidence, "confidence below which boxes are left out");
-    app.add_option("--iou-thres", iou, "overlap above which the less confident box goes");
-    app.add_option("--max-det", max_det, "boxes of an image");
-    app.add_option("--classes", classes, "only these");
+    app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side, a multiple of 32")
+        ->check(multiple_of_32());
+    app.add_option("--conf-thres", confidence, "confidence below which boxes are left out")->check(share());
+    app.add_option("--iou-thres", iou, "overlap above which the less confident box goes")->check(share());
+    app.add_option("--max-det", max_det, "boxes of an image")->check(at_least(1));
+    app.add_option("--classes", classes, "only these")->check(at_least(0));
     app.add_option("--device", device_name, "cpu or 0; default: a GPU if there is one");
-    app.add_option("--threads", threads, "threads that compute; 0: all cores");
+    app.add_option("--threads", threads, "threads that compute; 0: all cores")->check(at_least(0));
     app.add_option("--project", project, "folder of the runs");
     app.add_option("--name", name, "folder of this run");
     app.add_option("--json", json, "write the boxes to this file");
@@ -48,8 +49,6 @@ inline int detect(Catalogue const& catalogue, int argc, char const* const* argv)
     return run(app, argc, argv, [&] {
         torch::NoGradGuard no_grad;
         set_threads(threads);
-        if (image_size % 32 != 0)
-            throw std::runtime_error("--imgsz " + std::to_string(image_size) + " is no multiple of 32");
         auto loaded = load_detector(catalogue, weights, experiment, device(device_name));
         auto& detector = *loaded.detector;
         Dataset const images({source}, 0);

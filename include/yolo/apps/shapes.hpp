@@ -8,15 +8,15 @@
 namespace yolo::apps {
 
 inline int shapes(int argc, char const* const* argv) {
-    CLI::App app("Draws a data set of shapes and writes it as a YOLOv5 data set.", "yolo-shapes");
+    CommandLine app("Draws a data set of shapes and writes it as a YOLOv5 data set.", "yolo-shapes");
     std::filesystem::path folder, json;
     ShapesOptions o;
     app.add_option("--output", folder, "folder to write; it must not exist or be empty")->required();
-    app.add_option("--train", o.train, "training images")->capture_default_str();
-    app.add_option("--val", o.val, "validation images")->capture_default_str();
-    app.add_option("--imgsz,--img,--img-size", o.size_px, "pixels of a side")->capture_default_str();
+    app.add_option("--train", o.train, "training images")->check(at_least(0));
+    app.add_option("--val", o.val, "validation images")->check(at_least(0));
+    app.add_option("--imgsz,--img,--img-size", o.size_px, "pixels of a side")->check(at_least(32));
     app.add_option("--seed", o.seed, "of every random choice; another one gives other images")
-        ->capture_default_str();
+        ->check(at_least(0));
     app.add_option("--json", json, "write what was drawn to this file");
     return run(app, argc, argv, [&] {
         if (std::filesystem::exists(folder) && !std::filesystem::is_empty(folder))

@@ -34,7 +34,8 @@ inline Split split_named(std::string const& name) {
 }
 
 inline int val(Catalogue const& catalogue, int argc, char const* const* argv) {
-    CLI::App app("Precision, recall and mean average precision of a checkpoint on a data set.", "yolo-val");
+    CommandLine app("Precision, recall and mean average precision of a checkpoint on a data set.",
+                    "yolo-val");
     std::string data, weights, experiment, device_name, task = "val", json;
     int image_size = 640, batch_size = 32, workers = 2, max_det = 300, threads = 0;
     double confidence = 0.001, iou = 0.6;
@@ -43,16 +44,16 @@ inline int val(Catalogue const& catalogue, int argc, char const* const* argv) {
     app.add_option("--weights", weights, "checkpoint: ours or an official .pt")->required();
     app.add_option("--experiment", experiment,
                    "what the network computes; default: what the checkpoint says");
-    app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side");
-    app.add_option("--batch-size", batch_size, "images");
-    app.add_option("--conf-thres", confidence, "confidence below which boxes are left out");
-    app.add_option("--iou-thres", iou, "overlap above which the less confident box goes");
-    app.add_option("--max-det", max_det, "boxes of an image");
+    app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side")->check(at_least(1));
+    app.add_option("--batch-size", batch_size, "images")->check(at_least(1));
+    app.add_option("--conf-thres", confidence, "confidence below which boxes are left out")->check(share());
+    app.add_option("--iou-thres", iou, "overlap above which the less confident box goes")->check(share());
+    app.add_option("--max-det", max_det, "boxes of an image")->check(at_least(1));
     app.add_option("--task", task, "which part of the data set")
         ->check(CLI::IsMember({"train", "val", "test"}));
     app.add_option("--device", device_name, "cpu or 0; default: a GPU if there is one");
-    app.add_option("--workers", workers, "threads that load images");
-    app.add_option("--threads", threads, "threads that compute; 0: all cores");
+    app.add_option("--workers", workers, "threads that load images")->check(at_least(0));
+    app.add_option("--threads", threads, "threads that compute; 0: all cores")->check(at_least(0));
     app.add_option("--json", json, "write the results to this file");
     app.add_flag("--verbose", verbose, "a row for every class");
     app.add_flag("--agnostic-nms", agnostic, "classes suppress each other");

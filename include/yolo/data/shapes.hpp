@@ -3,7 +3,9 @@
 // shaded, overlapping, on uneven and noisy ground. For demonstrations and tests; the same seed gives the same
 // pixels.
 
+#include <yolo/data/colour.hpp>
 #include <yolo/data/draw.hpp>
+#include <yolo/data/shape_outline.hpp>
 
 namespace yolo {
 namespace data {
@@ -21,7 +23,7 @@ struct ShapesOptions {
 class Shapes {
 public:
     enum class Split { train, val };
-    static constexpr std::array<char const*, 5> names{"circle", "rectangle", "triangle", "star", "cross"};
+    static constexpr auto names = shape_names;
 
     explicit Shapes(ShapesOptions const& options) : options_(options) {
         if (options.size_px < 32 || options.smallest_px < 4 || options.smallest_px > options.size_px / 2 ||
@@ -36,7 +38,7 @@ public:
     Sample draw(Split split, std::uint64_t index) const {
         Random random(options_.seed, split == Split::train ? 0 : 1, index);
         Canvas canvas = background(random);
-        std::vector<Object> objects;
+        std::vector<DrawnShape> objects;
         std::uint64_t const most = static_cast<std::uint64_t>(options_.most_objects);
         std::size_t const wanted =
             random.bernoulli(1.0 / 40) ? 0 : 1 + static_cast<std::size_t>(random.integer(most));
@@ -81,53 +83,24 @@ public:
     }
 
 private:
-    using Colour = std::array<float, 3>;  // BGR, 0..255
-    struct Point {
-        float x, y;
-    };
     struct Canvas {
         int size = 0;
         std::vector<Colour> pixels;  // [size * size]
         std::vector<int> owner;      // object that is seen there, -1: ground
         std::vector<Colour> used;    // colours that a new object must differ from
     };
-    struct Object {
-        int kind = 0;
-        float radius = 0;            // of the circle
-        std::vector<Point> corners;  // of the others, around the centre
-        Point centre{};
-        float left = 0, top = 0, right = 0, bottom = 0;  // extent, pixels
-        int total = 0, visible = 0;                      // pixels
-    };
-
-    static float real(Random& random, double low, double high) {
-        return static_cast<float>(random.uniform(low, high));
-    }
-
-    static float distance(Colour const& a, Colour const& b) {
-        return std::sqrt((a[0] - b[0]) * (a[0] - b[0]) + (a[1] - b[1]) * (a[1] - b[1]) +
-                         (a[2] - b[2]) * (a[2] - b[2]));
-    }
-    static Colour blend(Colour const& a, Colour const& b, float t) {
-        return {a[0] + (b[0] - a[0]) * t, a[1] + (b[1] - a[1]) * t, a[2] + (b[2] - a[2]) * t};
-    }
-    static Colour near(Colour const& colour, Random& random, double reach) {
-        Colour result{};
-        for (std::size_t c = 0; c < 3; ++c)
-            result[c] = std::clamp(colour[c] + real(random, -reach, reach), 0.0f, 255.0f);
-        return result;
-    }
 
     // A gradient with soft spots.
     Canvas background(Random& random) const {
         int const size = options_.size_px, cells = 6;
         auto const area = static_cast<std::size_t>(size) * static_cast<std::size_t>(size);
-        Colour const first{real(random, 20, 235), real(random, 20, 235), real(random, 20, 235)};
+        Colour const first{detail::real(random, 20, 235), detail::real(random, 20, 235),
+                           detail::real(random, 20, 235)};
         Colour const second = near(first, random, 60);
         Canvas canvas{size, std::vector<Colour>(area), std::vector<int>(area, -1), {first, second}};
-        float const angle = real(random, 0, 6.2831853), dx = std::cos(angle), dy = std::sin(angle);
+        float const angle = detail::real(random, 0, 6.2831853), dx = std::cos(angle), dy = std::sin(angle);
         std::array<float, (cells + 1) * (cells + 1)> spots{};
-        for (float& spot : spots) spot = real(random, -18, 18);
+        for (float& spot : spots) spot = detail::real(random, -18, 18);
         for (int y = 0; y < size; ++y)
             for (int x = 0; x < size; ++x) {
                 float const u = static_cast<float>(x) / static_cast<float>(size);
@@ -151,73 +124,9 @@ private:
                static_cast<std::size_t>(x);
     }
 
-    // Kind, size, turn and place at random; small ones are a little more frequent than large ones.
-    Object shape(Random& random) const {
-        Object object;
-        object.kind = static_cast<int>(random.integer(names.size()));
-        double const smallest = options_.smallest_px, largest = options_.size_px / 2.0;
-        float const longer =
-            static_cast<float>(smallest + (largest - smallest) * std::pow(random.uniform(), 1.3));
-        float const turn = real(random, 0, 6.2831853);
-        std::vector<Point>& corners = object.corners;
-        auto const polar = [&](float radius, float angle) {
-            corners.push_back({radius * std::cos(angle), radius * std::sin(angle)});
-        };
-        if (object.kind == 1) {
-            float const flat = real(random, 0.45, 1.0);
-            corners = {{-1, -flat}, {1, -flat}, {1, flat}, {-1, flat}};
-        } else if (object.kind == 2) {
-            for (int i = 0; i < 3; ++i)
-                polar(1, static_cast<float>(i) * 2.0943951f + real(random, -0.3, 0.3));
-        } else if (object.kind == 3) {
-            for (int i = 0; i < 10; ++i) polar(i % 2 ? 0.42f : 1.0f, static_cast<float>(i) * 0.62831853f);
-        } else if (object.kind == 4) {
-            float const arm = real(random, 0.25, 0.36);
-            corners = {{-arm, -1}, {arm, -1}, {arm, -arm}, {1, -arm}, {1, arm},   {arm, arm},
-                       {arm, 1},   {-arm, 1}, {-arm, arm}, {-1, arm}, {-1, -arm}, {-arm, -arm}};
-        }
-        if (object.kind == 0) {
-            object.radius = longer / 2;
-            object.left = object.top = -object.radius;
-            object.right = object.bottom = object.radius;
-        } else {
-            float const c = std::cos(turn), s = std::sin(turn);
-            for (Point& p : corners) p = {c * p.x - s * p.y, s * p.x + c * p.y};
-            auto const x = std::minmax_element(corners.begin(), corners.end(),
-                                               [](Point a, Point b) { return a.x < b.x; });
-            auto const y = std::minmax_element(corners.begin(), corners.end(),
-                                               [](Point a, Point b) { return a.y < b.y; });
-            float const grow = longer / std::max(x.second->x - x.first->x, y.second->y - y.first->y);
-            object.left = x.first->x * grow, object.right = x.second->x * grow;
-            object.top = y.first->y * grow, object.bottom = y.second->y * grow;
-            for (Point& p : corners) p = {p.x * grow, p.y * grow};
-        }
-        float const size = static_cast<float>(options_.size_px);
-        object.centre = {real(random, -object.left, size - object.right),
-                         real(random, -object.top, size - object.bottom)};
-        return object;
-    }
-
-    // Signed distance to the outline in pixels, negative inside.
-    static float outside(Object const& object, float x, float y) {
-        x -= object.centre.x, y -= object.centre.y;
-        if (object.kind == 0) return std::sqrt(x * x + y * y) - object.radius;
-        float nearest = 1e12f;
-        bool inside = false;
-        for (std::size_t i = 0, j = object.corners.size() - 1; i < object.corners.size(); j = i++) {
-            Point const a = object.corners[j], b = object.corners[i];
-            float const ex = b.x - a.x, ey = b.y - a.y, px = x - a.x, py = y - a.y;
-            float const t = std::clamp((px * ex + py * ey) / (ex * ex + ey * ey), 0.0f, 1.0f);
-            float const qx = px - t * ex, qy = py - t * ey;
-            nearest = std::min(nearest, qx * qx + qy * qy);
-            if ((a.y > y) != (b.y > y) && x < a.x + ex * (y - a.y) / ey) inside = !inside;
-        }
-        return inside ? -std::sqrt(nearest) : std::sqrt(nearest);
-    }
-
     // Tries one object: it stays where it hides none of the others by more than 60 %.
-    void place(Canvas& canvas, std::vector<Object>& objects, Random& random) const {
-        Object object = shape(random);
+    void place(Canvas& canvas, std::vector<DrawnShape>& objects, Random& random) const {
+        DrawnShape object = random_shape(random, options_.smallest_px, options_.size_px);
         struct Cover {
             std::size_t pixel;
             float x, y, share;
@@ -230,7 +139,7 @@ private:
         for (int y = bound(object.centre.y + object.top - 1); y < y_end; ++y)
             for (int x = bound(object.centre.x + object.left - 1); x < x_end; ++x) {
                 float const px = static_cast<float>(x) + 0.5f, py = static_cast<float>(y) + 0.5f;
-                float const share = std::clamp(0.5f - outside(object, px, py), 0.0f, 1.0f);
+                float const share = std::clamp(0.5f - object.outside(px, py), 0.0f, 1.0f);
                 if (share <= 0) continue;
                 covers.push_back({at(canvas, x, y), px - object.centre.x, py - object.centre.y, share});
                 if (share < 0.5f) continue;
@@ -244,7 +153,7 @@ private:
         object.visible = object.total;
 
         Colour const first = contrasting(canvas.used, random), second = near(first, random, 45);
-        float const angle = real(random, 0, 6.2831853);
+        float const angle = detail::real(random, 0, 6.2831853);
         float const reach = std::max(object.right - object.left, object.bottom - object.top);
         float const dx = std::cos(angle) / reach, dy = std::sin(angle) / reach;
         for (Cover const& cover : covers) {
@@ -258,22 +167,9 @@ private:
         objects.push_back(std::move(object));
     }
 
-    // The one of twelve random colours that is farthest from all that are used.
-    static Colour contrasting(std::vector<Colour> const& used, Random& random) {
-        Colour best{};
-        float best_distance = -1;
-        for (int i = 0; i < 12; ++i) {
-            Colour const colour{real(random, 0, 255), real(random, 0, 255), real(random, 0, 255)};
-            float nearest = 1e9f;
-            for (Colour const& other : used) nearest = std::min(nearest, distance(colour, other));
-            if (nearest > best_distance) best = colour, best_distance = nearest;
-        }
-        return best;
-    }
-
     // Adds noise (the sum of four uniform values is close enough to a normal one) and rounds.
     cv::Mat develop(Canvas const& canvas, Random& random) const {
-        float const sigma = real(random, options_.noise / 4, options_.noise),
+        float const sigma = detail::real(random, options_.noise / 4, options_.noise),
                     unit = sigma / 37837.22f;  // 65536 / sqrt(3)
         cv::Mat image(canvas.size, canvas.size, CV_8UC3);
         for (int y = 0; y < canvas.size; ++y)
@@ -290,10 +186,10 @@ private:
         return image;
     }
 
-    static std::vector<PixelBox> boxes(Canvas const& canvas, std::vector<Object> const& objects) {
+    static std::vector<PixelBox> boxes(Canvas const& canvas, std::vector<DrawnShape> const& objects) {
         float const size = static_cast<float>(canvas.size);
         std::vector<PixelBox> result;
-        for (Object const& object : objects)
+        for (DrawnShape const& object : objects)
             result.push_back({static_cast<float>(object.kind), size, size, 0, 0});
         for (int y = 0; y < canvas.size; ++y)
             for (int x = 0; x < canvas.size; ++x) {

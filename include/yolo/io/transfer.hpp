@@ -1,6 +1,7 @@
 #pragma once
 // Between a detector and a state dictionary with YOLOv5's keys, in both directions.
 
+#include <qat/nn/grid.hpp>
 #include <yolo/io/state_dict.hpp>
 #include <yolo/model/detector.hpp>
 #include <yolo/model/keys.hpp>
@@ -12,8 +13,8 @@
 namespace yolo {
 
 /// exact: a checkpoint of this very experiment; everything must be there and fit.
-/// adapt: the start of another training. Batch norm is folded if the network has none; quantizers may start fresh; a
-///        head for another number of classes is left as it is.
+/// adapt: the start of another training. Batch norm is folded if the network has none; quantizers may start fresh, and
+///        those whose range the experiment fixes keep it; a head for another number of classes is left as it is.
 /// restart: as adapt, and all quantizers start fresh: another experiment's ranges and zero points are not this one's.
 enum class Fit { exact, adapt, restart };
 
@@ -27,6 +28,7 @@ namespace detail {
 struct NamedState {
     std::string key;       // YOLOv5's
     torch::Tensor tensor;  // the detector's own
+    bool fixed = false;    // of a quantizer whose range the experiment fixes
 };
 
 inline int layer_of(std::string_view key) {  // "model.17.m.0" -> 17; other keys first
@@ -40,10 +42,12 @@ inline std::vector<NamedState> named_state(Detector& detector) {
     std::set<void const*> seen;
     for (auto const& module : detector.module().named_modules()) {
         auto const prefix = module.key().empty() ? std::string() : module.key() + ".";
+        auto const* grid = dynamic_cast<qat::nn::Grid const*>(module.value().get());
+        bool const fixed = grid != nullptr && grid->fixed();
         auto const add = [&](auto const& items) {
             for (auto const& item : items)
                 if (seen.insert(item.value().unsafeGetTensorImpl()).second)
-                    state.push_back({reference_key(prefix + item.key()), item.value()});
+                    state.push_back({reference_key(prefix + item.key()), item.value(), fixed});
         };
         add(module.value()->named_parameters(/*recurse=*/false));
         add(module.value()->named_buffers(/*recurse=*/false));
@@ -128,11 +132,11 @@ inline Transfer load_state(Detector& detector, StateDict const& given, Fit fit, 
     auto const classes_of_head = by_key.find("model.24.m.0.bias");
     bool const other_classes = fit != Fit::exact && classes_of_head != by_key.end() &&
                                classes_of_head->second->numel() != detector.options().per_cell();
-    for (auto const& [key, tensor] : ours) {
+    for (auto const& [key, tensor, fixed] : ours) {
         bool const quantizer = detail::of_quantizer(key);
         bool const head = key.starts_with("model.24.");
         if (!quantizer) ++result.total;
-        if (quantizer && fit == Fit::restart) {
+        if (quantizer && (fit == Fit::restart || (fixed && fit != Fit::exact))) {
             ++result.fresh_quantizers;
             continue;
         }
@@ -168,7 +172,7 @@ inline Transfer load_state(Detector& detector, StateDict const& given, Fit fit, 
 inline StateDict state_of(Detector& detector) {
     torch::NoGradGuard no_grad;
     StateDict state;
-    for (auto const& [key, tensor] : detail::named_state(detector))
+    for (auto const& [key, tensor, _] : detail::named_state(detector))
         state.emplace_back(key, tensor.detach().to(torch::kCPU).clone());
     state.emplace_back(detail::anchors_key, detail::anchors_in_cells(detector.options()));
     return state;

@@ -125,7 +125,7 @@ private:
     /// {n}: the first n numbered layers; several: just these. As YOLOv5's --freeze.
     void freeze_layers() {
         if (o_.freeze.empty()) return;
-        for (auto const& [key, tensor] : detail::named_state(detector_)) {
+        for (auto const& [key, tensor, _] : detail::named_state(detector_)) {
             int const layer = detail::layer_of(key);
             bool const chosen = o_.freeze.size() == 1
                                     ? layer < o_.freeze.front()
