@@ -1,7 +1,7 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
-#include <qat/ops/cuda/fake_quantize.hpp>
+#include <qat/ops/cuda/fused.hpp>
 #include <qat/qat.hpp>
 #include <yolo/experiments.hpp>
 #include <yolo/model/yolov5.hpp>
@@ -18,25 +18,39 @@ TEST_CASE("the network computes on the CPU with this LibTorch") {
     for (auto const& p : model->parameters()) CHECK(p.grad().isfinite().all().item<bool>());
 }
 
-TEST_CASE("the fake quantization of a CUDA tensor refuses a CPU tensor") {
-    auto const one = torch::ones({1}), zero = torch::zeros({1}, torch::kInt);
-    CHECK_THROWS_WITH_AS(cuda::fake_quantize(one, one, zero, -128, 127),
-                         doctest::Contains("want float32 on a CUDA device"), c10::Error);
+TEST_CASE("a program that links qat::cuda has the kernels without doing anything") {
+    auto const* k = cuda::kernels();
+    REQUIRE(k != nullptr);
+    CHECK(!k->emulated);
+    CHECK(k->forward != nullptr);
+    CHECK(k->backward != nullptr);
+    CHECK(k->extremes != nullptr);
+    CHECK(k->decode != nullptr);
+    CHECK(k->learned != nullptr);
+    cuda::use_kernels();
+    CHECK(cuda::kernels() == k);
 }
 
-TEST_CASE("fake quantization on the GPU equals the CPU's bit for bit") {
-    if (!torch::cuda::is_available()) {
-        MESSAGE("no GPU here: this test case did nothing");
-        return;
-    }
-    torch::manual_seed(1);
-    auto const x = torch::randn({3, 5, 1001}) * 3;
-    auto const scale = torch::full({1}, 0.037f), zero_point = torch::full({1}, 7, torch::kInt);
-    auto const expected = fake_quantize<Quantizer<Int<8>, PerTensorAffine>>(x, scale, zero_point);
-    auto const device = torch::Device(torch::kCUDA);
-    auto const y = cuda::fake_quantize(x.to(device), scale.to(device), zero_point.to(device), -128, 127);
-    CHECK(torch::equal(y.cpu(), expected));
-    auto const t = x.to(device).transpose(0, 2);
-    CHECK(torch::equal(cuda::fake_quantize(t, scale.to(device), zero_point.to(device), -128, 127).cpu(),
-                       expected.transpose(0, 2)));
+TEST_CASE("the kernels refuse a CPU tensor") {
+    auto const x = torch::ones({4}), one = torch::ones({1}), zero = torch::zeros({1}, torch::kInt);
+    auto const& k = *cuda::kernels();
+    char const* const want = "want a tensor on a CUDA device";
+    CHECK_THROWS_WITH_AS(cuda::forward(k, x, one, zero, {}, {}, true), doctest::Contains(want), c10::Error);
+    CHECK_THROWS_WITH_AS(cuda::extremes(k, x, cuda::ActivationKind::relu), doctest::Contains(want),
+                         c10::Error);
+    CHECK_THROWS_WITH_AS(cuda::decode(k, x.to(torch::kByte), one, zero, {0, 255}), doctest::Contains(want),
+                         c10::Error);
+    CHECK_THROWS_WITH_AS(cuda::backward(k, x, zero.to(torch::kByte), x.strides(), torch::kFloat),
+                         doctest::Contains(want), c10::Error);
+    CHECK_THROWS_WITH_AS(cuda::learned_backward(k, x, x, one, zero, {}, cuda::LearnedKind::step, {}),
+                         doctest::Contains(want), c10::Error);
+}
+
+TEST_CASE("with the kernels linked a CPU tensor still takes the CPU's way") {
+    using Q = Quantizer<Int<8>, PerTensorAffine>;
+    auto const x = torch::randn({3, 50});
+    auto const grid = GridTensors{torch::full({}, 0.1f), torch::full({}, 3, torch::kInt)};
+    CHECK(!cuda::serves(cuda::kernels(), x));
+    CHECK(torch::equal(cuda::activate_and_quantize<ReLU, Q>(x, grid, {-128, 127}).y,
+                       activate_and_quantize<ReLU, Q>(x, grid, {-128, 127})));
 }

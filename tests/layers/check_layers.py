@@ -15,6 +15,7 @@ LAYERS = [
     ["qat/graph/"],
     ["qat/core.hpp", "qat/ops/"],
     ["qat/nn/"],
+    ["qat/calibrate/"],
     ["qat/deploy/"],
     ["qat/qat.hpp"],
     ["yolo/model/", "yolo/train/hyperparameters.hpp", "yolo/experiments.hpp"],  # plain values, read by all above

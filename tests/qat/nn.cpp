@@ -63,7 +63,7 @@ TEST_CASE(
 
 TEST_CASE("a shared grid is constant within a step and covers all its producers after it") {
     nn::FakeQuantize<Quantizer<Int<8>, PerTensorSymmetric>> grid;
-    grid->share();
+    grid->share(SharedRange::whole);
     nn::observe_once(*grid, [&] { grid(torch::full({4}, 2.0f)), grid(torch::full({4}, 1.0f)); });
     CHECK(grid->scale.item<float>() == doctest::Approx(2 / 127.5));
     grid(torch::full({4}, 1.0f));

@@ -12,6 +12,7 @@
 
 namespace {
 namespace ex = yolo::experiments;
+using qat::Quantizer;
 
 yolo::Size const tiny{0.33, 0.125};
 
@@ -211,12 +212,12 @@ TEST_CASE("weights decay, biases and batch norm do not, in the typed networks to
     auto const sizes = [](torch::nn::Module& model) {
         std::vector<std::size_t> found;
         for (auto const& group : yolo::parameter_groups(model)) found.push_back(group.size());
-        return found;  // biases, weights, batch norm
+        return found;  // biases, weights, batch norm, learned scales
     };
     yolo::TypedDetector<ex::relu::arithmetic> live({});
-    CHECK(sizes(live.module()) == std::vector<std::size_t>{60, 60, 57});
+    CHECK(sizes(live.module()) == std::vector<std::size_t>{60, 60, 57, 0});
     yolo::TypedDetector<ex::stock::arithmetic> folded({});
-    CHECK(sizes(folded.module()) == std::vector<std::size_t>{60, 60, 0});
+    CHECK(sizes(folded.module()) == std::vector<std::size_t>{60, 60, 0, 0});
 }
 
 TEST_CASE("an averaged quantized network keeps its grids: scales stay powers of two") {
@@ -230,6 +231,209 @@ TEST_CASE("an averaged quantized network keeps its grids: scales stay powers of 
         auto const exponent = torch::log2(tensor);
         CHECK_MESSAGE(torch::equal(exponent, exponent.round()), key);
     }
+}
+
+TEST_CASE("a quantized run adds how its grids fare to results.csv, behind YOLOv5's columns") {
+    Drawn data;
+    auto train = data.training();
+    Run<ex::exp2> run(data, "health");
+    run.train(train, nullptr);
+    std::ifstream csv(run.options.folder / "results.csv");
+    std::string header, row;
+    std::getline(csv, header);
+    CHECK(std::count(header.begin(), header.end(), ',') == 18);
+    CHECK(header.ends_with("x/lr2,     qat/scale_drift, qat/scale_drift_max,       qat/clip_rate,   "
+                           "qat/clip_rate_max,     qat/oscillation"));
+    while (std::getline(csv, row)) CHECK(std::count(row.begin(), row.end(), ',') == 18);
+    REQUIRE(run.epochs[1].grids.has_value());
+    auto const& health = *run.epochs[1].grids;
+    CHECK(health.scale_drift_max == 0);  // observers stopped at the end of epoch 0
+    CHECK(health.clip_rate > 0);         // weights have moved since
+    CHECK(health.clip_rate <= health.clip_rate_max);
+    CHECK(health.clip_rate_max <= 1);
+
+    Run<ex::exp1::vary<"watching", qat::StopObservers<qat::never()>>> watching(data, "watching");
+    watching.train(train, nullptr);
+    CHECK(watching.epochs[0].grids->scale_drift_max == 0);  // there is no epoch before
+    CHECK(watching.epochs[1].grids->scale_drift_max >= 1);  // powers of two move by octaves
+    CHECK(watching.epochs[1].grids->scale_drift > 0);
+    CHECK(watching.epochs[1].grids->scale_drift < watching.epochs[1].grids->scale_drift_max);
+
+    Run<ex::relu> in_float(data, "float");
+    in_float.train(train, nullptr);
+    CHECK_FALSE(in_float.epochs[0].grids.has_value());
+
+    auto const older = data.folder / "older.csv";  // a run from before there were such columns
+    yolo::EpochReport report;
+    yolo::append_results(older, report);
+    report.grids.emplace();
+    yolo::append_results(older, report);
+    std::ifstream rows(older);
+    while (std::getline(rows, row)) CHECK(std::count(row.begin(), row.end(), ',') == 13);
+}
+
+TEST_CASE("a grid that runs away is named") {
+    torch::manual_seed(0);
+    yolo::TypedDetector<ex::exp1::arithmetic> detector({.size = tiny, .classes = 5});
+    auto& model = detector.module();
+    auto const images = torch::rand({2, 3, 64, 64});
+    qat::nn::observe_once(model, [&] { detector(images); });
+    {
+        torch::NoGradGuard no_grad;
+        for (int i = 0; i < 200; ++i) detector(images);  // until the running statistics are the batch's
+    }
+    std::vector<std::string> said;
+    auto const end_of_epoch = [&](yolo::StabilityTools& tools) {
+        said.clear();
+        return tools.end_of_epoch(images, [&](auto const& text) { said.push_back(text); });
+    };
+    yolo::StabilityTools tools(detector, {});
+    end_of_epoch(tools);
+    CHECK(said.empty());
+    model.named_buffers()["backbone.down2.output.scale"].mul_(1.0 / 4096);
+    auto const health = end_of_epoch(tools);
+    REQUIRE(said.size() == 2);
+    CHECK(said[0].starts_with("the range of backbone.down2.output has moved by 12.0 octaves"));
+    CHECK(said[1].starts_with("backbone.down2.output clips "));
+    CHECK(health.clip_rate_max > 0.1);
+    CHECK(health.scale_drift_max == 12);
+    CHECK(model.is_training());
+}
+
+namespace {
+using LearnedSteps = ex::exp1::vary<
+    "steps", qat::Weights<ex::ShiftWeights::vary<qat::TrainedThreshold>>,
+    qat::Outputs<Quantizer<ex::Int<8>, ex::PerTensorSymmetric, ex::MovingAverageMinMax<>, qat::LearnedStep>>,
+    ex::AlignInputs, ex::StopObservers<qat::never()>>;
+using Steady = ex::exp2::vary<"steady", qat::FreezeOscillation<std::ratio<1, 1000>>, qat::ReestimateBatchNorm<2>>;
+using Dampened = ex::exp2::vary<"dampened", qat::DampenOscillation<std::ratio<1, 100>>>;
+}  // namespace
+
+TEST_CASE("learned scales are a group of their own, with their own rate and without decay") {
+    Drawn data;
+    auto train = data.training();
+    Run<LearnedSteps> run(data, "learned");
+    auto& model = run.detector.module();
+    auto const groups = yolo::parameter_groups(model);
+    CHECK(groups[0].size() == 60);
+    CHECK(groups[1].size() == 60);
+    CHECK(groups[2].size() == 57);
+    std::size_t learned = 0;
+    for (auto const& item : model.named_parameters())
+        if (item.key().ends_with(".step") || item.key().ends_with(".log2_threshold")) {
+            ++learned;
+            CHECK(std::any_of(groups[3].begin(), groups[3].end(), [&](auto const& p) { return p.is_same(item.value()); }));
+        }
+    CHECK(learned == groups[3].size());
+    CHECK(learned > 60);
+
+    for (auto kind : {yolo::OptimizerKind::sgd, yolo::OptimizerKind::adam, yolo::OptimizerKind::adamw}) {
+        auto const optimizer = yolo::make_optimizer(model, {.kind = kind, .weight_decay = 0.5});
+        REQUIRE(optimizer->param_groups().size() == 4);
+        if (kind == yolo::OptimizerKind::sgd)
+            CHECK(static_cast<torch::optim::SGDOptions&>(optimizer->param_groups()[3].options()).weight_decay() == 0);
+        yolo::StepSchedule const schedule(*optimizer, {.epochs = 100, .batches_per_epoch = 100, .quantizer_lr = 0.25});
+        auto const rates = schedule(50, 7);
+        CHECK(optimizer->param_groups()[3].options().get_lr() == doctest::Approx(rates.weight_lr / 4));
+        CHECK(schedule(0, 0).quantizer_lr == 0);  // warm-up
+    }
+
+    run.options.ema = true, run.options.hyp.quantizer_lr = 1;
+    auto val = data.validation();
+    CHECK(run.train(train, &val) == yolo::Outcome::finished);
+    CHECK(same(logits_of(*run.reloaded(run.last())), run.kept));
+    for (auto const& item : run.last().model)
+        if (item.first.ends_with("weight_grid.scale")) {
+            auto const exponent = torch::log2(item.second);
+            CHECK_MESSAGE(torch::equal(exponent, exponent.round()), item.first);
+        }
+}
+
+TEST_CASE("the average of learned scales is taken between their logarithms, and its grids follow") {
+    using Step = Quantizer<ex::Int<8>, ex::PerTensorSymmetric, ex::MovingAverageMinMax<>, qat::LearnedStep>;
+    using Threshold = ex::ShiftOutputs::vary<qat::TrainedThreshold>;
+    struct Grids : torch::nn::Module {
+        qat::nn::FakeQuantize<Step> output;
+        qat::nn::FakeQuantize<Threshold> weight_grid;
+        Grids() { register_module("output", output.ptr()), register_module("weight_grid", weight_grid.ptr()); }
+        void start(float reach) {
+            for (qat::nn::Grid* g : {static_cast<qat::nn::Grid*>(output.get()), static_cast<qat::nn::Grid*>(weight_grid.get())})
+                g->forward(torch::tensor({-reach, reach}));
+        }
+    } model, average;
+    model.start(4.0f);
+    yolo::Ema ema(average);
+    ema.set_updates(1999);
+    ema.update(model);  // the average has not started: it takes what is there
+    CHECK(torch::equal(average.output->learned(), model.output->learned()));
+    CHECK(torch::equal(average.output->scale, model.output->scale));
+
+    auto const set = [](qat::nn::Grid& grid, double value) {
+        torch::NoGradGuard no_grad;
+        grid.learned().fill_(value);
+        grid.refresh();
+    };
+    set(*average.output, 0.125), set(*model.output, 2.0);
+    set(*average.weight_grid, -3.5), set(*model.weight_grid, 0.5);
+    ema.set_updates(1999);
+    ema.update(model);
+    double const weight = 1 - yolo::ema_decay(2000);
+    CHECK(average.output->learned().item<double>() == doctest::Approx(std::exp2(-3 + 4 * weight)));
+    CHECK(average.output->scale.item<double>() == doctest::Approx(std::exp2(-3 + 4 * weight)));
+    CHECK(average.weight_grid->learned().item<double>() == doctest::Approx(-3.5 + 4 * weight));
+    CHECK(average.weight_grid->scale.item<double>() == std::exp2(std::ceil(-3.5 + 4 * weight)) / 128);
+
+    set(*model.output, -1);  // training has pushed it beyond 0
+    ema.update(model);
+    CHECK(average.output->learned().item<double>() == -1);
+    CHECK(average.output->scale.item<double>() > 0);
+}
+
+TEST_CASE("batch norm is re-estimated after the last epoch, before it is validated and kept; a run that froze weights resumes") {
+    Drawn data;
+    auto train = data.training(), val = data.validation();
+    Run<Steady> run(data, "steady");
+    CHECK(run.train(train, &val) == yolo::Outcome::finished);
+    CHECK(run.messages.back() == "batch norm re-estimated from 2 batches");
+    auto const last = run.last();
+    for (auto const& [key, tensor] : last.model)
+        if (key.ends_with("num_batches_tracked")) CHECK_MESSAGE(tensor.item<std::int64_t>() == 2, key);
+    auto const reloaded = run.reloaded(last);
+    CHECK(same(logits_of(*reloaded), run.kept));
+    yolo::DetectionLoss const loss(reloaded->options(), yolo::scaled_for(run.options.hyp, 5, 64));
+    CHECK(yolo::validate(*reloaded, val, {}, &loss).loss == run.epochs[1].validation.loss);
+
+    run.options.first_epoch = 2, run.options.epochs = 4;
+    CHECK(run.train(train, &val) == yolo::Outcome::finished);
+    CHECK(run.epochs.back().epoch == 3);
+}
+
+TEST_CASE("dampening is wired: its strength follows the progress and the images of a step") {
+    yolo::ExperimentInfo const info = yolo::experiment_info<Dampened>();
+    CHECK(info.stability.dampening == 0.01);
+    CHECK(info.stability.freeze_threshold == 0);
+    CHECK(yolo::experiment_info<Steady>().stability.freeze_threshold == 0.001);
+    CHECK(yolo::experiment_info<ex::exp2>().stability.dampening == 0);
+
+    torch::manual_seed(0);
+    yolo::TypedDetector<Dampened::arithmetic> detector({.size = tiny, .classes = 5});
+    auto& model = detector.module();
+    auto const images = torch::rand({2, 3, 64, 64});
+    qat::nn::observe_once(model, [&] { detector(images); });
+    detector(images);
+    yolo::StabilityTools tools(detector, info.stability);
+    auto const weight = model.named_parameters()["backbone.down2.conv.weight"];
+    tools.before_update(0.5, 64);
+    auto const gradient = weight.grad().clone();
+    CHECK(gradient.abs().max().item<double>() > 0);
+    model.zero_grad();
+    qat::nn::dampen(model, 0.01 * 0.5 * 64);
+    CHECK(support::relative_error(gradient, weight.grad()) < 1e-6);
+
+    Drawn data;
+    auto train = data.training();
+    Run<Dampened> run(data, "dampened");
+    CHECK(run.train(train, nullptr) == yolo::Outcome::finished);
 }
 
 TEST_CASE("every run gets a folder of its own") {

@@ -17,6 +17,13 @@ QAT_HOST_DEVICE constexpr float round_half_even(float t) {
     return (t + magic) - magic;
 }
 
+/// The integers that a grid uses: a format's, or fewer of them where a schedule steps the bits down.
+struct Levels {
+    std::int64_t lo, hi;
+    friend constexpr bool operator==(Levels, Levels) = default;
+};
+template <class Format> inline constexpr Levels levels_of{Format::lo, Format::hi};
+
 /// The codes of a grid, relative to its zero point: lo - z and hi - z. 16 bits at most.
 struct Bounds {
     float low, high;
@@ -27,7 +34,8 @@ QAT_HOST_DEVICE constexpr Bounds bounds(std::int64_t lo, std::int64_t hi, std::i
 
 /// min(max(t, low), high); NaN becomes low.
 QAT_HOST_DEVICE constexpr float clamp(float t, float low, float high) {
-    return t > low ? (t < high ? t : high) : low;
+    float const raised = t > low ? t : low;
+    return raised < high ? raised : high;
 }
 
 /// A value's place on the grid.
@@ -77,33 +85,33 @@ struct ScaleZero {
     std::int32_t zero_point;
 };
 
-/// The grid of this specification that covers [min, max] and zero.
+/// The grid of this specification that covers [min, max] and zero, lo and hi those of the levels.
 /// symmetric, signed:   s = max|x| / ((hi - lo) / 2), z = 0, as torch.ao's symmetric observers
 /// symmetric, unsigned: s = max(x) / hi, z = 0
 /// power of two:        s = 2^k / (hi + 1), k = log2 max|x| rounded the policy's way, z = 0 (the reference's rule)
 /// affine:              s = (max - min) / (hi - lo), z = clamp(lo - round(min / s), lo, hi), as torch.ao
-template <class Spec> QAT_HOST_DEVICE constexpr ScaleZero choose_grid(float min, float max) {
-    using F = typename Spec::format;
+template <class Spec>
+QAT_HOST_DEVICE constexpr ScaleZero choose_grid(float min, float max,
+                                                Levels levels = levels_of<typename Spec::format>) {
+    constexpr bool is_signed = Spec::format::is_signed;
+    auto const lo = static_cast<float>(levels.lo), hi = static_cast<float>(levels.hi);
     min = min < 0 ? min : 0, max = max > 0 ? max : 0;
     if constexpr (Spec::scheme::symmetric) {
-        float const reach = F::is_signed && -min > max ? -min : max;
+        float const reach = is_signed && -min > max ? -min : max;
         if constexpr (Spec::scale::power_of_two) {
-            constexpr float steps = static_cast<float>(F::hi + 1);  // itself a power of two
-            return {exp2(exponent(reach > smallest_scale * steps ? reach : smallest_scale * steps,
-                                  Spec::scale::way)) /
-                        steps,
-                    0};
+            float const steps = hi + 1;  // itself a power of two
+            float const least = smallest_scale * steps;
+            return {exp2(exponent(reach > least ? reach : least, Spec::scale::way)) / steps, 0};
         } else {
-            constexpr float steps =
-                F::is_signed ? static_cast<float>(F::hi - F::lo) / 2 : static_cast<float>(F::hi);
-            float const s = reach / steps;
+            float const s = reach / (is_signed ? (hi - lo) / 2 : hi);
             return {s > smallest_scale ? s : smallest_scale, 0};
         }
     } else {
-        float s = (max - min) / static_cast<float>(F::hi - F::lo);
+        float s = (max - min) / (hi - lo);
         s = s > smallest_scale ? s : smallest_scale;
-        float const z = static_cast<float>(F::lo) - Spec::rounding::round(clamp(min / s, -2097152.0f, 0.0f));
-        return {s, static_cast<std::int32_t>(clamp(z, static_cast<float>(F::lo), static_cast<float>(F::hi)))};
+        float const z =
+            lo - round_half_even(clamp(min / s, -2097152.0f, 0.0f));  // torch's, whatever rounds codes
+        return {s, static_cast<std::int32_t>(clamp(z, lo, hi))};
     }
 }
 

@@ -45,19 +45,23 @@ void with_experiment(Catalogue const& experiments, std::string_view name, F&& f)
 }
 
 namespace detail {
+template <class Fallbacks, class... Fs> struct completed;
+template <class... Ds, class... Fs> struct completed<pack<Ds...>, Fs...> {
+    using set = PolicySet<QuantizerKind, filler_or<typename Ds::slot, Ds, Fs...>...>;
+};
 template <class... Fs> constexpr bool legal_quantizer() {
-    using set = PolicySet<QuantizerKind, Fs...>;
+    using set = typename completed<QuantizerKind::defaults, Fs...>::set;
     return QuantizerRules<typename set::template get<slot::format>, typename set::template get<slot::scheme>,
                           typename set::template get<slot::observer>,
-                          typename set::template get<slot::scale>>::all;
+                          typename set::template get<slot::scale>, typename set::template get<slot::rounding>,
+                          typename set::template get<slot::estimator>>::all;
 }
 }  // namespace detail
 
-/// Every quantizer that takes one format, scheme, observer and scale out of these lists and obeys the rules between
-/// them: a hana::tuple of hana::type. Lists: hana::tuple_t<...>.
-template <class Formats, class Schemes, class Observers, class Scales>
-constexpr auto legal_quantizers(Formats formats, Schemes schemes, Observers observers, Scales scales) {
-    auto const products = hana::cartesian_product(hana::make_tuple(formats, schemes, observers, scales));
+/// Every quantizer that takes one fragment out of each of these lists and obeys the rules between them: a hana::tuple of
+/// hana::type. Lists: hana::tuple_t<...>, each of one slot; slots without a list keep their default.
+template <class... Lists> constexpr auto legal_quantizers(Lists... lists) {
+    auto const products = hana::cartesian_product(hana::make_tuple(lists...));
     auto const legal = hana::filter(products, [](auto fragments) {
         return hana::unpack(fragments, [](auto... f) {
             return hana::bool_c<detail::legal_quantizer<typename decltype(f)::type...>()>;

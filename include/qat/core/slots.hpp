@@ -21,10 +21,18 @@ struct input;
 struct head;
 struct join;
 struct batch_norm;
+struct bias;
+struct saves;       // what is kept of an activation for the backward pass
+struct exceptions;  // stages whose quantizers differ
 
 // of an Experiment: when training switches something
+struct start;
 struct observers;
 struct statistics;
+struct thresholds;
+struct bits;
+struct reestimation;
+struct oscillation;
 struct epochs;
 
 }  // namespace qat::slot

@@ -13,9 +13,14 @@ namespace qat::graph {
 
 inline bool is_join(Node const& n) { return n.op == Op::add || n.op == Op::concat; }
 
-/// The nodes whose grids a node's result lies on: itself, or, through operations that keep the grid, its inputs'.
+/// Whether a node without a grid of its own leaves its inputs' values on theirs.
+inline bool keeps_grid(Node const& n) { return n.op != Op::conv && n.op != Op::add; }
+
+/// The nodes whose grids a node's result lies on: itself, or, through operations that keep the grid, its inputs'. Empty:
+/// it lies on none.
 inline std::set<int> origins(Graph const& g, int node) {
     if (g[node].requantizes) return {node};
+    if (!keeps_grid(g[node])) return {};
     std::set<int> found;
     for (int input : g[node].inputs) found.merge(origins(g, input));
     return found;
@@ -27,7 +32,8 @@ struct ScaleGroup {
 };
 
 /// The groups with more than one member, ordered by their first. Meeting is transitive: a chain of additions is one group.
-inline std::vector<ScaleGroup> scale_groups(Graph const& g) {
+/// with_result: a join's own result belongs to what meets in it.
+inline std::vector<ScaleGroup> scale_groups(Graph const& g, bool with_result = false) {
     std::vector<int> parent(g.nodes.size());  // union-find; a root is the first of its group
     std::iota(parent.begin(), parent.end(), 0);
     auto const find = [&](int i) {
@@ -37,6 +43,7 @@ inline std::vector<ScaleGroup> scale_groups(Graph const& g) {
     auto const inputs_of = [&](int join) {
         std::set<int> found;
         for (int input : g[join].inputs) found.merge(origins(g, input));
+        if (with_result && g[join].requantizes) found.insert(join);
         return found;
     };
     auto const count = static_cast<int>(g.nodes.size());

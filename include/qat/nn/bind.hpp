@@ -20,20 +20,37 @@ template <class Model> graph::Graph trace(Model& model, graph::Shape input) {
     return g;
 }
 
-/// Makes all producers that meet at a join share the grid of the first. Idempotent.
-inline std::vector<ScaleGroup> align_joins(graph::Graph const& g) {
+/// Makes all producers that meet at a join share the grid of the first. Idempotent. with_result: and the join's own.
+/// range: whose range the grid has.
+inline std::vector<ScaleGroup> align_joins(graph::Graph const& g, bool with_result = false,
+                                           SharedRange range = SharedRange::whole) {
     std::vector<ScaleGroup> groups;
-    for (auto const& nodes : graph::scale_groups(g)) {
+    for (auto const& nodes : graph::scale_groups(g, with_result)) {
         auto& group = groups.emplace_back();
         Producer const& owner = *g[nodes.members.front()].producer;
         group.grid = owner.grid();
         for (int member : nodes.members) {
-            g[member].producer->share_grid_of(owner);
+            g[member].producer->share_grid_of(owner, range);
+            // A group whose only joins are concatenations has no result of its own: then all count.
+            bool const has_result = std::any_of(nodes.members.begin(), nodes.members.end(),
+                                                [&](int m) { return graph::is_join(g[m]); });
+            g[member].producer->set_counts(range != SharedRange::result || !has_result ||
+                                           graph::is_join(g[member]));
             group.members.push_back(g[member].path);
         }
         for (int join : nodes.joins) group.joins.push_back(g[join].path);
     }
     return groups;
+}
+
+/// Tells every producer the grid of what it reads, where that is one grid. After align_joins.
+inline void bind_inputs(graph::Graph const& g) {
+    for (auto const& n : g.nodes) {
+        if (!n.producer || n.inputs.size() != 1) continue;
+        std::set<std::shared_ptr<Grid>> grids;
+        for (int o : graph::origins(g, n.inputs.front())) grids.insert(g[o].producer->grid());
+        n.producer->reads(grids.size() == 1 ? *grids.begin() : nullptr);
+    }
 }
 
 /// The joins whose branches lie on more than one grid: none after bind() under AlignInputs.
@@ -49,14 +66,15 @@ inline std::vector<std::string> misaligned_joins(graph::Graph const& g) {
     return paths;
 }
 
-/// Applies the model's join policy. Call once after construction, before load, copies or the optimizer.
-/// Unaligned: nothing to do.
+/// Applies the model's join policy, and its bias's. Call once after construction, before load, copies or the optimizer.
+/// Unaligned: there are no groups.
 template <class Model> std::vector<ScaleGroup> bind(Model& model, graph::Shape input = {1, 3, 64, 64}) {
     using A = typename Model::ContainedType::arithmetic;
+    std::vector<ScaleGroup> groups;
     if constexpr (A::join::aligned)
-        return align_joins(trace(model, std::move(input)));
-    else
-        return {};
+        groups = align_joins(trace(model, input), A::join::with_result, A::join::range);
+    if constexpr (A::bias::on_accumulator) bind_inputs(trace(model, input));
+    return groups;
 }
 
 /// Parameters and buffers by name. requires: both built and bound the same way.

@@ -2,9 +2,10 @@
 // Convolution, batch norm, activation and output grid as one module: the unit that integer code runs in one kernel.
 //     y = Q_out(act(bn(conv(x, Q_w(w)))))
 
-#include <qat/nn/fake_quantize.hpp>
 #include <qat/nn/producer.hpp>
 #include <qat/ops/activate.hpp>
+#include <qat/ops/batch_norm.hpp>
+#include <qat/ops/codes.hpp>
 #include <qat/ops/signal.hpp>
 
 #include <cmath>
@@ -15,7 +16,8 @@ struct ConvOptions {
     std::int64_t in, out;     // channels
     std::int64_t kernel = 1;  // width and height
     std::int64_t stride = 1;
-    std::int64_t pad = -1;  // -1: kernel / 2, which keeps the size at stride 1
+    std::int64_t pad = -1;                 // -1: kernel / 2, which keeps the size at stride 1
+    std::vector<std::int64_t> roles = {};  // of every output channel, where PerRole wants to know
 
     std::int64_t padding() const { return pad < 0 ? kernel / 2 : pad; }
     std::int64_t reach(std::int64_t size) const { return (size + 2 * padding() - kernel) / stride + 1; }
@@ -49,6 +51,30 @@ inline graph::Node conv_node(ConvOptions const& o, graph::Value x, std::string_v
             .computes = std::move(computes),
             .weights = weights == "float" ? "" : std::move(weights)};
 }
+
+template <class A>
+torch::Tensor conv2d(torch::Tensor const& x, torch::Tensor const& w, torch::Tensor const& b,
+                     ConvOptions const& o) {
+    if constexpr (A::saves::codes)
+        return coded_conv2d(x, w, b, o.stride, o.padding());
+    else
+        return torch::conv2d(x, w, b, o.stride, o.padding());
+}
+
+/// Weights on their grid.
+template <class A, class Spec>
+torch::Tensor quantize_weight(FakeQuantize<Spec>& grid, torch::Tensor const& w) {
+    return grid->forward(Identity{}, w, {.codes = A::saves::codes});
+}
+
+/// The bias on the accumulator's grid: int32, scale = the input's x the weight's. Straight-through gradient.         [C]
+inline torch::Tensor on_accumulator(torch::Tensor const& bias, Grid const& input, Grid const& weight) {
+    auto const scale = input.scale * weight.by_channel().first;
+    auto const b = bias.detach();
+    auto const codes =
+        torch::round(b / scale).clamp(-2147483648.0, 2147483520.0);  // the largest float below 2^31
+    return bias + (codes * scale - b);
+}
 }  // namespace detail
 
 template <class A> class ConvImpl : public Producer {
@@ -65,39 +91,65 @@ public:
         : Producer(FakeQuantize<typename A::outputs>().ptr()), options(o),
           conv(register_module("conv", Kernel(o, !A::batch_norm::live))),
           weight_grid(register_module("weight_grid", FakeQuantize<Weights>(o.out))) {
-        if constexpr (A::batch_norm::live)  // YOLOv5's settings
+        if constexpr (A::batch_norm::live)
             bn = register_module("bn", torch::nn::BatchNorm2d(
-                                           torch::nn::BatchNorm2dOptions(o.out).eps(epsilon).momentum(0.03)));
+                                           torch::nn::BatchNorm2dOptions(o.out).eps(epsilon).momentum(momentum)));
     }
 
-    void freeze_statistics() override { frozen_ = true; }
+    bool freeze_statistics(bool frozen = true) override { return std::exchange(frozen_, frozen); }
+    void freeze_affine() override {
+        if (bn) bn->weight.set_requires_grad(false), bn->bias.set_requires_grad(false);
+    }
+    std::optional<QuantizedWeight> quantized_weight() const override {
+        if constexpr (!A::batch_norm::live)
+            return QuantizedWeight{conv->weight, conv->bias, {}, weight_grid.ptr(), options.stride, options.padding()};
+        else
+            return QuantizedWeight{conv->weight, bn->bias, factor().detach(), weight_grid.ptr(), options.stride,
+                                   options.padding()};
+    }
+    /// Batch norm, where it is live.
+    torch::nn::BatchNorm2d const& batch_norm() const { return bn; }
 
     torch::Tensor forward(torch::Tensor const& x) {  // [N, in, H, W] -> [N, out, H / s, W / s]
-        return grid()->forward(activate(typename A::activation{}, convolve(x)));
+        auto const y = convolve(x);
+        if (tap) tap(x, y);
+        return finish<typename A::outputs>(typename A::activation{}, y, A::saves::codes);
     }
     graph::Value forward(graph::Value x) {
         return record(detail::conv_node(options, x, A::activation::name, weight_grid->describe()), {x});
     }
 
 private:
-    static constexpr double epsilon = 1e-3;
+    static constexpr double epsilon = 1e-3, momentum = 0.03;  // YOLOv5's
     bool frozen_ = false;
+
+    // What batch norm multiplies by: gamma / sqrt(var + eps), with the running variance.                     [out]
+    torch::Tensor factor() const { return bn->weight * torch::rsqrt(bn->running_var + epsilon); }
 
     torch::Tensor convolve(torch::Tensor const& x) {
         auto const run = [&](torch::Tensor const& w, torch::Tensor const& b) {
-            return torch::conv2d(x, w, b, options.stride, options.padding());
+            return detail::conv2d<A>(x, w, b, options);
+        };
+        auto const biased = [&](torch::Tensor const& b) {
+            if constexpr (A::bias::on_accumulator)
+                if (grid()->mode == GridMode::quantize && input_grid())
+                    return detail::on_accumulator(b, *input_grid(), *weight_grid);
+            return b;
         };
         if constexpr (!A::batch_norm::live) {
-            return run(weight_grid(conv->weight), conv->bias);
+            auto const w = detail::quantize_weight<A>(weight_grid, conv->weight);
+            return run(w, biased(conv->bias));
         } else {
             bool const by_statistics = frozen_ || !bn->is_training();
             if constexpr (!Weights::format::quantized)
                 if (!by_statistics) return bn(run(conv->weight, {}));
-            // f = gamma / sqrt(var + eps): the weights as they will be after folding are what is quantized
-            auto const f = bn->weight * torch::rsqrt(bn->running_var + epsilon);  // [out]
-            auto const w = weight_grid(conv->weight * f.view({-1, 1, 1, 1}));
-            if (by_statistics) return run(w, bn->bias - bn->running_mean * f);
-            return bn(run(w, {}) / f.view({1, -1, 1, 1}));
+            // The weights as they will be after folding are what is quantized.
+            auto const f = factor();
+            auto const w = detail::quantize_weight<A>(weight_grid, conv->weight * f.view({-1, 1, 1, 1}));
+            if (by_statistics) return run(w, biased(bn->bias - bn->running_mean * f));
+            bn->num_batches_tracked.add_(1);
+            return scaled_batch_norm(run(w, {}), f,
+                                     {bn->weight, bn->bias, bn->running_mean, bn->running_var, momentum, epsilon});
         }
     }
 };
@@ -112,15 +164,26 @@ public:
     FakeQuantize<typename A::head_weights> weight_grid;
 
     explicit ProjectionImpl(Options o)
-        : Producer(FakeQuantize<typename A::head_outputs>().ptr()), options(o),
+        : Producer(std::make_shared<FakeQuantizeImpl<typename A::head_outputs>>(o.out, o.roles)), options(o),
           weight_grid(register_module("weight_grid", FakeQuantize<typename A::head_weights>(o.out))) {
         Kernel const initial(o, true);
         weight = register_parameter("weight", initial->weight);
         bias = register_parameter("bias", initial->bias);
     }
 
+    std::optional<QuantizedWeight> quantized_weight() const override {
+        return QuantizedWeight{weight, bias, {}, weight_grid.ptr(), options.stride, options.padding()};
+    }
+
     torch::Tensor forward(torch::Tensor const& x) {  // [N, in, H, W] -> [N, out, H, W]
-        return grid()->forward(torch::conv2d(x, weight_grid(weight), bias));
+        auto const w = detail::quantize_weight<A>(weight_grid, weight);
+        auto b = bias;
+        if constexpr (A::bias::on_accumulator && A::head_weights::format::quantized)
+            if (grid()->mode == GridMode::quantize && input_grid())
+                b = detail::on_accumulator(bias, *input_grid(), *weight_grid);
+        auto const y = detail::conv2d<A>(x, w, b, options);
+        if (tap) tap(x, y);
+        return finish<typename A::head_outputs>(Identity{}, y, false);
     }
     graph::Value forward(graph::Value x) {
         return record(detail::conv_node(options, x, "", weight_grid->describe()), {x});

@@ -4,98 +4,264 @@
 #include <qat/core/describe.hpp>
 #include <qat/nn/grid.hpp>
 #include <qat/nn/handle.hpp>
-#include <qat/ops/choose_grid.hpp>
-#include <qat/ops/fake_quantize.hpp>
-#include <qat/ops/range.hpp>
+#include <qat/nn/observation.hpp>
+#include <qat/ops/fused.hpp>
+#include <qat/ops/learned.hpp>
+#include <qat/ops/learned/threshold_freeze.hpp>
 
-#include <limits>
+#include <optional>
 
 namespace qat::nn {
 
-/// State: scale, zero_point, min, max ([] or [C] each); none at all if the format is Float.
-/// min > max: nothing was seen yet, and the scale is 1.
+/// storage: whether the result may take the argument's memory. counts: whether the range takes it in. codes: whether the
+/// result carries its 8-bit codes.
+struct ResultOptions {
+    Storage storage = Storage::fresh;
+    bool counts = true, codes = false;
+};
+
+/// An estimator that trains its grid starts with the one that the observer chose for the first tensor seen in training.
+/// State: scale, zero_point and the observer's ([] or [G] each); none at all if the format is Float. Until something was
+/// seen the scale is 1. G: the number of scales: channels of the scheme's axis, or groups of them. What is trained is a
+/// parameter of its own (step, offset, log2_threshold or clip) which scale and zero_point follow in refresh().
 template <QuantizerSpec Spec> class FakeQuantizeImpl final : public Grid {
     using F = typename Spec::format;
     using S = typename Spec::scheme;
     using O = typename Spec::observer;
 
-    torch::Tensor min_, max_;  // the range over all steps so far
-    torch::Tensor step_min_,
-        step_max_;  // what was seen since the last refresh, over all producers; undefined: nothing
-    bool each_step_ = Spec::movement::when == each_step;
-
 public:
-    /// channels: size of the scheme's axis; not used by per-tensor schemes.
-    explicit FakeQuantizeImpl(std::int64_t channels = 1) {
+    using spec = Spec;
+
+    /// channels: size of the scheme's axis; not used by per-tensor schemes. group_of: of every channel, the group whose
+    /// scale it uses, for PerRole.
+    explicit FakeQuantizeImpl(std::int64_t channels = 1, std::vector<std::int64_t> group_of = {}) {
         if constexpr (F::quantized) {
+            levels = levels_of<F>;
             std::vector<std::int64_t> shape;
             if (S::per_channel) shape.push_back(channels);
-            constexpr auto inf = std::numeric_limits<float>::infinity();
+            if constexpr (S::grouped) {
+                if (!S::roles)
+                    for (std::int64_t c = 0; c < channels; ++c) group_of.push_back(c / S::group_size);
+                TORCH_CHECK(static_cast<std::int64_t>(group_of.size()) == channels,
+                            "FakeQuantize: ", channels, " channels, but roles of ", group_of.size(),
+                            "; give every channel a group");
+                shape = {*std::max_element(group_of.begin(), group_of.end()) + 1};
+                group_of_ = torch::tensor(group_of, torch::kLong);
+            }
             scale = register_buffer("scale", torch::ones(shape));
             zero_point = register_buffer("zero_point", torch::zeros(shape, torch::kInt));
-            min_ = register_buffer("min", torch::full(shape, inf));
-            max_ = register_buffer("max", torch::full(shape, -inf));
-            if constexpr (O::fixed) adopt(torch::full(shape, O::lo), torch::full(shape, O::hi));
+            observation_.emplace(*this, shape);
+            if constexpr (O::fixed) move();
+            if constexpr (learns) {
+                learned_ = initial_parameter<Spec>(GridTensors{scale, zero_point}, levels);
+                learned_.parameter = register_parameter(parameter_name(), learned_.parameter);
+                if (learned_.offset.defined()) learned_.offset = register_parameter("offset", learned_.offset);
+                started_ = register_buffer("started", torch::zeros({}, torch::kBool));
+            }
         }
     }
 
     bool quantized() const override { return F::quantized; }
     bool fixed() const override { return F::quantized && O::fixed; }
     std::string describe() const override { return qat::describe<Spec>(); }
-    void share() override { each_step_ = true; }
+    void share(SharedRange range) override { each_step_ = true, range_ = range; }
+    torch::Tensor learned() const override { return learned_.parameter; }
+    void freeze_learned() override {
+        for (auto& p : parameters(/*recurse=*/false)) p.set_requires_grad(false);
+    }
+    void before_update() override {
+        if (guard_) guard_->mask(learned_.parameter);
+    }
+    void after_update() override {
+        if constexpr (learns)
+            if (running_) follow_learned();
+    }
+    bool unseen() const override {
+        if constexpr (learns) return !started_.template item<bool>();
+        if constexpr (F::quantized) return !observation_->known().all().template item<bool>();
+        return false;
+    }
+
+    std::pair<torch::Tensor, torch::Tensor> by_channel() const override {
+        auto const g = expanded();
+        return {g.scale, g.zero_point};
+    }
+
+    void set_bits(int bits, bool rescale) override {
+        if constexpr (F::quantized) {
+            if (bits >= F::bits) return;
+            auto const half = std::int64_t{1} << (bits - 1);
+            auto const before = std::exchange(
+                levels, F::is_signed ? Levels{F::lo == -F::hi ? 1 - half : -half, half - 1} : Levels{0, 2 * half - 1});
+            if (!rescale) return;
+            if constexpr (learns)
+                change_levels<Spec>(learned_, before, levels), adopt_learned();
+            else
+                move();
+        }
+    }
 
     /// x on the grid, in float32; in training mode the range takes it in before.                              x's shape
-    torch::Tensor forward(torch::Tensor const& x) override {
+    torch::Tensor forward(torch::Tensor const& x) override { return forward(Identity{}, x, {}); }
+
+    /// The activation of x on the grid.
+    template <class Activation>
+    torch::Tensor forward(Activation activation, torch::Tensor const& x, ResultOptions const& options) {
         if constexpr (!F::quantized) {
-            return x;
+            return activate(activation, x);
+        } else if constexpr (!masks<Activation>()) {
+            auto next = options;
+            next.storage = overwritable<Activation>() ? Storage::reuse : Storage::fresh;
+            return forward(Identity{}, activate(activation, x), next);
         } else {
-            // Autocast may hand in half precision: ranges and grids are float32 always.
-            auto const value = x.scalar_type() == torch::kFloat ? x : x.to(torch::kFloat);
-            if constexpr (!O::fixed)
-                if (is_training() && observing) observe(value);
-            if (mode == GridMode::observe) return value;
-            return fake_quantize<Spec>(value, scale, zero_point);
+            // Autocast may hand in half precision: ranges and grids are float32 always. (A second handle of x would
+            // keep its memory from being reused.)
+            if (x.scalar_type() != torch::kFloat) return on_grid(activation, x.to(torch::kFloat), options);
+            return on_grid(activation, x, options);
         }
     }
 
     void refresh() override {
-        if constexpr (!O::fixed) {
-            if (!step_min_.defined()) return;
-            auto const min = std::exchange(step_min_, {}), max = std::exchange(step_max_, {});
-            follow(min, max);
+        if constexpr (learns) {
+            if (!running_) start({}, false);
+            if (running_) adopt_learned();
+        } else if constexpr (F::quantized) {
+            if (observation_->follow()) move();
         }
     }
 
 private:
-    void observe(torch::Tensor const& x) {
-        torch::NoGradGuard no_grad;
-        if (mode == GridMode::observe && !each_step_) return;  // would count the first batch twice
-        auto const [min, max] = range<S>(x);
-        if (!each_step_) return follow(min, max);
-        step_min_ = step_min_.defined() ? torch::minimum(step_min_, min) : min;
-        step_max_ = step_max_.defined() ? torch::maximum(step_max_, max) : max;
+    template <class A> static constexpr bool masks() {
+        if constexpr (requires { A::masks; }) return A::masks;
+        return false;
+    }
+    template <class A> static constexpr bool overwritable() {
+        if constexpr (requires { A::saves_result; }) return !A::saves_result;
+        return false;
     }
 
-    // The range takes in what was seen: all of it at first, then as the observer says. Ends that are not finite are
-    // ignored, so that one bad batch cannot poison the scale.
-    void follow(torch::Tensor const& min, torch::Tensor const& max) {
-        torch::NoGradGuard no_grad;
-        auto const next = [](torch::Tensor const& old, torch::Tensor const& seen, auto extreme) {
-            auto const followed = torch::where(torch::isinf(old), seen, O::follow(old, seen, extreme));
-            return torch::where(torch::isfinite(seen), followed, old);
-        };
-        adopt(next(min_, min, [](auto const& a, auto const& b) { return torch::minimum(a, b); }),
-              next(max_, max, [](auto const& a, auto const& b) { return torch::maximum(a, b); }));
+    static constexpr bool learns = Spec::estimator::learns != Learns::nothing && F::quantized;
+    static constexpr char const* parameter_name() {
+        constexpr auto what = Spec::estimator::learns;
+        return what == Learns::log2_threshold ? "log2_threshold" : what == Learns::clip ? "clip" : "step";
     }
 
-    void adopt(torch::Tensor const& min, torch::Tensor const& max) {
+    std::optional<Observation<Spec>> observation_;
+    LearnedTensors learned_;                 // [] or [G]
+    torch::Tensor started_;                  // bool []: the parameter has its first value
+    bool running_ = false;                   // the same, known without asking the device
+    std::optional<ThresholdFreeze> guard_;   // of trained thresholds
+    torch::Tensor group_of_;  // [C] of a grouped scheme
+    bool each_step_ = Spec::movement::when == each_step;
+    SharedRange range_ = SharedRange::whole;
+
+    template <class Activation>
+    torch::Tensor on_grid(Activation activation, torch::Tensor const& x, ResultOptions const& options) {
+        if (mode == GridMode::bypass) return activate(activation, x);
+        bool const observes = !O::fixed && is_training() && observing && options.counts;
+        if (mode != GridMode::quantize) {
+            auto const y = activate(activation, x);
+            // What moves with each forward sees the first batch when it is trained on; it would count twice.
+            if (observes && (each_step_ || mode == GridMode::observe)) see(range<S>(y), y);
+            if (!each_step_) refresh();
+            return y;
+        }
+        if constexpr (learns) {
+            auto const y = activate(activation, x);
+            if (!running_) start(y, observes);
+            auto const q = learned_quantize<Spec>(y, expanded_learned(), levels, y.numel() / scale.numel());
+            if (probe) probe(y, q);
+            return q;
+        }
+        FusedOptions fused{.storage = options.storage, .codes = options.codes, .noise = is_training()};
+        bool const now = observes && !each_step_;  // the grid moves before the tensor is put on it
+        if (probe || (observes && Observation<Spec>::wants_values)) {  // somebody wants to see the values themselves
+            auto const y = activate(activation, x);
+            if (observes) see(range<S>(y), y);
+            if (now) refresh();
+            fused.storage = Storage::fresh;
+            auto const q = activate_and_quantize<Identity, Spec>(y, expanded(), levels, fused);
+            if (probe) probe(y, q);
+            return q;
+        }
+        if (now) {
+            see(activated_range<Activation, S>(x), {});
+            refresh();
+        }
+        RangeTensors seen;
+        if (observes && !now) fused.seen = &seen;
+        auto const q = activate_and_quantize<Activation, Spec>(x, expanded(), levels, fused);
+        if (fused.seen) see(seen, {});
+        return q;
+    }
+
+    // The parameter gets its first value, from the grid that the observer chose, unless it was read from a file.
+    void start(torch::Tensor const& y, bool observes) {
         torch::NoGradGuard no_grad;
-        min_.copy_(min), max_.copy_(max);
-        auto const finite = torch::isfinite(min_) & torch::isfinite(max_);
-        auto const grid = choose_grid<Spec>(torch::where(finite, min_, torch::zeros_like(min_)),
-                                            torch::where(finite, max_, torch::zeros_like(max_)));
-        scale.copy_(torch::where(finite, grid.scale, scale));
-        zero_point.copy_(torch::where(finite, grid.zero_point, zero_point));
+        if (!started_.template item<bool>()) {
+            if (observes && !each_step_) see(range<S>(y), y);
+            observation_->follow();
+            if (!observation_->known().all().template item<bool>()) return;
+            move();
+            auto const first = initial_parameter<Spec>(GridTensors{scale, zero_point}, levels);
+            learned_.parameter.copy_(first.parameter);
+            if (learned_.offset.defined()) learned_.offset.copy_(first.offset);
+            started_.fill_(true);
+        }
+        running_ = true;
+        adopt_learned();
+    }
+
+    // Thresholds that only oscillate are frozen, and the grid is the parameter's.
+    void follow_learned() {
+        if constexpr (Spec::estimator::learns == Learns::log2_threshold) {
+            if (!guard_) guard_.emplace(learned_.parameter, Spec::scale::way, levels);
+            guard_->follow(learned_.parameter);
+        }
+        adopt_learned();
+    }
+
+    void adopt_learned() {
+        torch::NoGradGuard no_grad;
+        auto const grid = grid_of_parameter<Spec>(learned_, levels);
+        scale.copy_(grid.scale), zero_point.copy_(grid.zero_point);
+    }
+
+    LearnedTensors expanded_learned() const {
+        if (!group_of_.defined()) return learned_;
+        auto const index = group_of_.to(scale.device());
+        return {learned_.parameter.index_select(0, index),
+                learned_.offset.defined() ? learned_.offset.index_select(0, index) : torch::Tensor()};
+    }
+
+    // Of every channel; the groups' own where channels do not share.
+    GridTensors expanded() const {
+        if (!group_of_.defined()) return {scale, zero_point};
+        auto const index = group_of_.to(scale.device());
+        return {scale.index_select(0, index), zero_point.index_select(0, index)};
+    }
+
+    // Extremes of every channel become those of the groups.
+    void see(RangeTensors extremes, torch::Tensor const& values) {
+        torch::NoGradGuard no_grad;
+        if (group_of_.defined()) {
+            auto const index = group_of_.to(extremes.min.device());
+            constexpr auto inf = std::numeric_limits<float>::infinity();
+            extremes = {torch::full_like(scale, inf).scatter_reduce(0, index, extremes.min, "amin"),
+                        torch::full_like(scale, -inf).scatter_reduce(0, index, extremes.max, "amax")};
+        }
+        if constexpr (Observation<Spec>::wants_values)
+            observation_->see(extremes, values, group_of_);
+        else
+            observation_->see(extremes, range_ == SharedRange::largest);
+    }
+
+    void move() {
+        torch::NoGradGuard no_grad;
+        auto const known = observation_->known();
+        auto const grid = observation_->choose(levels);
+        scale.copy_(torch::where(known, grid.scale, scale));
+        zero_point.copy_(torch::where(known, grid.zero_point, zero_point));
     }
 };
 template <QuantizerSpec Spec> using FakeQuantize = Handle<FakeQuantizeImpl<Spec>>;

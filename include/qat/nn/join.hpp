@@ -2,8 +2,8 @@
 // Where branches meet. A sum always gets a grid of its own. A concatenation gets one only if its inputs may lie on
 // different grids; under AlignInputs they share one (see bind.hpp), and the result already lies on it.
 
-#include <qat/nn/fake_quantize.hpp>
 #include <qat/nn/producer.hpp>
+#include <qat/ops/codes.hpp>
 
 namespace qat::nn {
 
@@ -11,7 +11,9 @@ template <class A> class AddImpl : public Producer {
 public:
     AddImpl() : Producer(FakeQuantize<typename A::outputs>().ptr()) {}
 
-    torch::Tensor forward(torch::Tensor const& a, torch::Tensor const& b) { return grid()->forward(a + b); }
+    torch::Tensor forward(torch::Tensor const& a, torch::Tensor const& b) {
+        return finish<typename A::outputs>(Identity{}, a + b, A::saves::codes);
+    }
     graph::Value forward(graph::Value a, graph::Value b) {
         TORCH_CHECK(a.shape() == b.shape(), "add: the shapes ", graph::text(a.shape()), " and ",
                     graph::text(b.shape()), " differ");
@@ -27,7 +29,10 @@ public:
     ConcatImpl() : Producer(FakeQuantize<Result>().ptr()) {}
 
     template <std::same_as<torch::Tensor>... Vs> torch::Tensor forward(Vs const&... xs) {
-        return grid()->forward(torch::cat({xs...}, 1));
+        if constexpr (A::saves::codes && !Result::format::quantized)
+            return coded_cat({xs...}, 1);
+        else
+            return finish<Result>(Identity{}, torch::cat({xs...}, 1), A::saves::codes);
     }
     template <std::same_as<graph::Value>... Vs> graph::Value forward(Vs... xs) {
         std::vector<graph::Value> const inputs{xs...};
@@ -50,7 +55,9 @@ template <class A> class InputImpl : public Producer {
 public:
     InputImpl() : Producer(FakeQuantize<typename A::input>().ptr()) {}
 
-    torch::Tensor forward(torch::Tensor const& x) { return grid()->forward(x); }  // [N, 3, H, W]
+    torch::Tensor forward(torch::Tensor const& x) {  // [N, 3, H, W]
+        return finish<typename A::input>(Identity{}, x, A::saves::codes, Storage::fresh);
+    }
     graph::Value forward(graph::Value x) {
         return grid()->quantized() ? record({.op = graph::Op::quantize, .shape = x.shape()}, {x}) : x;
     }

@@ -23,25 +23,25 @@ inline torch::Tensor exponent(torch::Tensor const& x, Toward way) {
 }
 
 /// The grids of this specification that cover [min, max] and zero.                                [] or [C] each
-template <class Spec> GridTensors choose_grid(torch::Tensor min, torch::Tensor max) {
-    using F = typename Spec::format;
+template <class Spec>
+GridTensors choose_grid(torch::Tensor min, torch::Tensor max,
+                        Levels levels = levels_of<typename Spec::format>) {
+    constexpr bool is_signed = Spec::format::is_signed;
+    auto const lo = static_cast<double>(levels.lo), hi = static_cast<double>(levels.hi);
     min = min.clamp_max(0), max = max.clamp_min(0);
     if constexpr (Spec::scheme::symmetric) {
-        auto const reach = F::is_signed ? torch::maximum(-min, max) : max;
+        auto const reach = is_signed ? torch::maximum(-min, max) : max;
         auto const zero = torch::zeros(reach.sizes(), reach.options().dtype(torch::kInt));
         if constexpr (Spec::scale::power_of_two) {
-            constexpr auto steps = static_cast<double>(F::hi + 1);
-            auto const k = exponent(reach.clamp_min(smallest_scale * steps), Spec::scale::way);
-            return {torch::ldexp(torch::ones_like(reach), k) / steps, zero};
+            auto const k = exponent(reach.clamp_min(smallest_scale * (hi + 1)), Spec::scale::way);
+            return {torch::ldexp(torch::ones_like(reach), k) / (hi + 1), zero};
         } else {
-            constexpr double steps =
-                F::is_signed ? static_cast<double>(F::hi - F::lo) / 2 : static_cast<double>(F::hi);
-            return {(reach / steps).clamp_min(smallest_scale), zero};
+            return {(reach / (is_signed ? (hi - lo) / 2 : hi)).clamp_min(smallest_scale), zero};
         }
     } else {
-        auto const scale = ((max - min) / static_cast<double>(F::hi - F::lo)).clamp_min(smallest_scale);
-        auto const zero = static_cast<double>(F::lo) - torch::round(min / scale);
-        return {scale, zero.clamp(static_cast<double>(F::lo), static_cast<double>(F::hi)).to(torch::kInt)};
+        auto const scale = ((max - min) / (hi - lo)).clamp_min(smallest_scale);
+        auto const zero = lo - torch::round(min / scale);
+        return {scale, zero.clamp(lo, hi).to(torch::kInt)};
     }
 }
 

@@ -1,6 +1,8 @@
 #pragma once
-// The extremes of a tensor, or of every channel of one. One pass over memory.
+// The extremes of a tensor, or of every channel of one. One pass over memory, nothing written.
 
+#include <qat/core/activation/identity.hpp>
+#include <qat/ops/fused_loops.hpp>
 #include <qat/torch.hpp>
 
 #include <limits>
@@ -12,10 +14,52 @@ struct RangeTensors {
     torch::Tensor min, max;  // [] or [C], float32; +inf and -inf if there is nothing to see
 };
 
-/// NaN and infinities are kept: whoever follows a range decides what to do with them.
+namespace detail {
+
+inline torch::Tensor dense(torch::Tensor const& x) { return x.is_non_overlapping_and_dense() ? x : x.contiguous(); }
+
+/// Of act(x), for x float32 on the CPU.
+inline RangeTensors range_of_tensor(torch::Tensor const& tensor, EndsOfBlock ends_of) {
+    auto const x = dense(tensor.detach());
+    auto const* in = x.data_ptr<float>();
+    auto const set = best_instruction_set();
+    auto const [min, max] = for_each_block(x.numel(), nullptr, [&](auto from, auto n, GridRow, Ends& ends) {
+        ends_of(set, in + from, n, &ends);
+    }).range();
+    return {torch::full({}, min), torch::full({}, max)};
+}
+
+inline RangeTensors range_of_channels(torch::Tensor const& tensor, std::int64_t axis, EndsOfBlock ends_of) {
+    auto const rows = tensor.detach().transpose(0, axis).contiguous();  // [C, the rest]
+    auto const channels = rows.size(0), length = channels ? rows.numel() / channels : 0;
+    RangeTensors const result{torch::empty({channels}), torch::empty({channels})};
+    auto const* in = rows.data_ptr<float>();
+    auto *min = result.min.data_ptr<float>(), *max = result.max.data_ptr<float>();
+    auto const set = best_instruction_set();
+    at::parallel_for(0, channels, std::max<std::int64_t>(1, grain / std::max<std::int64_t>(1, length)),
+                     [&](std::int64_t from, std::int64_t to) {
+        for (auto c = from; c < to; ++c) {
+            Ends ends;
+            ends_of(set, in + c * length, length, &ends);
+            std::tie(min[c], max[c]) = ends.range();
+        }
+    });
+    return result;
+}
+
+template <class Activation, class Scheme> RangeTensors range_on_cpu(torch::Tensor const& x) {
+    if constexpr (Scheme::per_channel)
+        return range_of_channels(x, Scheme::axis, &ends_of_block<Activation>);
+    else
+        return range_of_tensor(x, &ends_of_block<Activation>);
+}
+}  // namespace detail
+
+/// NaN and infinities are kept: whoever follows a range decides what to do with them.                  [] or [C] each
 template <class Scheme> RangeTensors range(torch::Tensor const& tensor) {
     torch::NoGradGuard no_grad;
     auto const x = tensor.detach();
+    if (x.is_cpu() && x.scalar_type() == torch::kFloat) return detail::range_on_cpu<Identity, Scheme>(x);
     if (x.numel() == 0) {
         constexpr auto inf = std::numeric_limits<float>::infinity();
         auto const shape = Scheme::per_channel ? std::vector<std::int64_t>{x.size(Scheme::axis)}

@@ -165,6 +165,8 @@ inline LoadedDetector load_detector(Catalogue const& catalogue, std::filesystem:
     auto const& info = catalogue.find(experiment.empty() ? named : experiment);
     LoadedDetector loaded{info.make(network_options(checkpoint.manifest)), &info, checkpoint.manifest};
     load_state(*loaded.detector, checkpoint.model, Fit::exact, weights.string());
+    if (int const bits = checkpoint.manifest.bits; bits > 0)
+        qat::nn::step_bits(loaded.detector->module(), bits, /*rescale=*/false);
     loaded.detector->module().to(where);
     loaded.detector->module().eval();
     return loaded;

@@ -50,6 +50,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         if (first_epoch >= epochs)
             throw std::runtime_error(a.resume + " has finished its " + std::to_string(epochs) + " epochs");
         manifest.classes = set.classes, manifest.names = set.names, manifest.extra.clear();
+        if (a.resume.empty()) manifest.bits = 0;
         auto const where = device(a.device);
         auto detector = info.make(network_options(manifest));
         spdlog::info(summary(*detector, info));

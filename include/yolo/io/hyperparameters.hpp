@@ -12,8 +12,8 @@
 
 namespace yolo {
 
-/// Names as in YOLOv5, in the order of its files.
-inline constexpr std::array<std::pair<std::string_view, double Hyperparameters::*>, 29> hyperparameter_table{{
+/// Names as in YOLOv5, in the order of its files; then ours.
+inline constexpr std::array<std::pair<std::string_view, double Hyperparameters::*>, 30> hyperparameter_table{{
     {"lr0", &Hyperparameters::lr0},
     {"lrf", &Hyperparameters::lrf},
     {"momentum", &Hyperparameters::momentum},
@@ -43,6 +43,7 @@ inline constexpr std::array<std::pair<std::string_view, double Hyperparameters::
     {"mosaic", &Hyperparameters::mosaic},
     {"mixup", &Hyperparameters::mixup},
     {"copy_paste", &Hyperparameters::copy_paste},
+    {"quantizer_lr", &Hyperparameters::quantizer_lr},
 }};
 static_assert(sizeof(Hyperparameters) == hyperparameter_table.size() * sizeof(double),
               "Hyperparameters and hyperparameter_table differ: give the new member its line in the table");

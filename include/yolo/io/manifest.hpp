@@ -27,6 +27,7 @@ struct Manifest {
     std::array<int, 3> strides = yolo::strides;  // pixels
     int epoch = -1;                              // last finished epoch; -1: not in training
     double best_fitness = 0;                     // 0.1 mAP50 + 0.9 mAP50-95 of the best epoch
+    int bits = 0;                                // to which its grids have stepped down; 0: their formats'
     std::map<std::string, std::string> extra;    // later additions
 };
 
@@ -46,6 +47,7 @@ inline std::string to_json(Manifest const& manifest) {
     json["strides"] = manifest.strides;
     json["epoch"] = manifest.epoch;
     json["best_fitness"] = std::isfinite(manifest.best_fitness) ? manifest.best_fitness : 0.0;
+    if (manifest.bits > 0) json["bits"] = manifest.bits;
     json["extra"] = manifest.extra;
     return json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
@@ -72,6 +74,7 @@ inline Manifest manifest_from_json(std::string const& text) {
         manifest.strides = json.at("strides").get<std::array<int, 3>>();
         manifest.epoch = json.value("epoch", -1);
         manifest.best_fitness = json.value("best_fitness", 0.0);
+        manifest.bits = json.value("bits", 0);
         manifest.extra = json.value("extra", std::map<std::string, std::string>{});
     } catch (nlohmann::json::exception const& error) {
         throw std::runtime_error(std::string("the manifest is damaged (") + error.what() +

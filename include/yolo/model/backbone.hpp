@@ -10,9 +10,17 @@ namespace yolo {
 template <Signal V> struct Pyramid { V p3, p4, p5; };
 
 template <class A> struct BackboneImpl : torch::nn::Module {
-    Conv<A> stem, down2, down3, down4, down5;
-    C3<A> c3_2, c3_3, c3_4, c3_5;
-    SPPF<A> sppf;
+    template <qat::fixed_string Stage> using At = typename A::template at<Stage>;
+    Conv<At<"backbone.stem">> stem;
+    Conv<At<"backbone.down2">> down2;
+    Conv<At<"backbone.down3">> down3;
+    Conv<At<"backbone.down4">> down4;
+    Conv<At<"backbone.down5">> down5;
+    C3<At<"backbone.c3_2">> c3_2;
+    C3<At<"backbone.c3_3">> c3_3;
+    C3<At<"backbone.c3_4">> c3_4;
+    C3<At<"backbone.c3_5">> c3_5;
+    SPPF<At<"backbone.sppf">> sppf;
 
     explicit BackboneImpl(Size s)
         : BackboneImpl(s, s.channels(64), s.channels(128), s.channels(256), s.channels(512),
@@ -29,16 +37,17 @@ template <class A> struct BackboneImpl : torch::nn::Module {
 private:
     using N = std::int64_t;
     BackboneImpl(Size s, N w1, N w2, N w3, N w4, N w5)
-        : stem(register_module("stem", Conv<A>({.in = 3, .out = w1, .kernel = 6, .stride = 2, .pad = 2}))),
-          down2(register_module("down2", Conv<A>({.in = w1, .out = w2, .kernel = 3, .stride = 2}))),
-          down3(register_module("down3", Conv<A>({.in = w2, .out = w3, .kernel = 3, .stride = 2}))),
-          down4(register_module("down4", Conv<A>({.in = w3, .out = w4, .kernel = 3, .stride = 2}))),
-          down5(register_module("down5", Conv<A>({.in = w4, .out = w5, .kernel = 3, .stride = 2}))),
-          c3_2(register_module("c3_2", C3<A>({.in = w2, .out = w2, .repeats = s.repeats(3)}))),
-          c3_3(register_module("c3_3", C3<A>({.in = w3, .out = w3, .repeats = s.repeats(6)}))),
-          c3_4(register_module("c3_4", C3<A>({.in = w4, .out = w4, .repeats = s.repeats(9)}))),
-          c3_5(register_module("c3_5", C3<A>({.in = w5, .out = w5, .repeats = s.repeats(3)}))),
-          sppf(register_module("sppf", SPPF<A>({.in = w5, .out = w5}))) {}
+        : stem(register_module("stem",
+                               decltype(stem)({.in = 3, .out = w1, .kernel = 6, .stride = 2, .pad = 2}))),
+          down2(register_module("down2", decltype(down2)({.in = w1, .out = w2, .kernel = 3, .stride = 2}))),
+          down3(register_module("down3", decltype(down3)({.in = w2, .out = w3, .kernel = 3, .stride = 2}))),
+          down4(register_module("down4", decltype(down4)({.in = w3, .out = w4, .kernel = 3, .stride = 2}))),
+          down5(register_module("down5", decltype(down5)({.in = w4, .out = w5, .kernel = 3, .stride = 2}))),
+          c3_2(register_module("c3_2", decltype(c3_2)({.in = w2, .out = w2, .repeats = s.repeats(3)}))),
+          c3_3(register_module("c3_3", decltype(c3_3)({.in = w3, .out = w3, .repeats = s.repeats(6)}))),
+          c3_4(register_module("c3_4", decltype(c3_4)({.in = w4, .out = w4, .repeats = s.repeats(9)}))),
+          c3_5(register_module("c3_5", decltype(c3_5)({.in = w5, .out = w5, .repeats = s.repeats(3)}))),
+          sppf(register_module("sppf", decltype(sppf)({.in = w5, .out = w5}))) {}
 };
 template <class A> using Backbone = Handle<BackboneImpl<A>>;
 

@@ -9,12 +9,21 @@
 namespace yolo {
 
 template <class A> struct DetectImpl : torch::nn::Module {
-    Projection<A> head3, head4, head5;
+    template <qat::fixed_string Stage> using At = typename A::template at<Stage>;
+    Projection<At<"detect.head3">> head3;
+    Projection<At<"detect.head4">> head4;
+    Projection<At<"detect.head5">> head5;
 
     explicit DetectImpl(YoloV5Options const& o)
-        : head3(register_module("head3", Projection<A>({.in = o.size.channels(256), .out = o.per_cell()}))),
-          head4(register_module("head4", Projection<A>({.in = o.size.channels(512), .out = o.per_cell()}))),
-          head5(register_module("head5", Projection<A>({.in = o.size.channels(1024), .out = o.per_cell()}))) {
+        : head3(register_module(
+              "head3",
+              decltype(head3)({.in = o.size.channels(256), .out = o.per_cell(), .roles = roles(o)}))),
+          head4(register_module(
+              "head4",
+              decltype(head4)({.in = o.size.channels(512), .out = o.per_cell(), .roles = roles(o)}))),
+          head5(register_module(
+              "head5",
+              decltype(head5)({.in = o.size.channels(1024), .out = o.per_cell(), .roles = roles(o)}))) {
         initial_bias(head3->bias, o, strides[0]);
         initial_bias(head4->bias, o, strides[1]);
         initial_bias(head5->bias, o, strides[2]);
@@ -24,6 +33,15 @@ template <class A> struct DetectImpl : torch::nn::Module {
         constexpr auto n = YoloV5Options::anchors_per_cell;
         return {qat::split_anchors(head3(in.p3), n), qat::split_anchors(head4(in.p4), n),
                 qat::split_anchors(head5(in.p5), n)};
+    }
+
+    /// What each of the 3 * (5 + classes) channels says about its anchor: xy, wh, objectness, classes; 12 roles.
+    static std::vector<std::int64_t> roles(YoloV5Options const& o) {
+        std::vector<std::int64_t> found;
+        for (std::int64_t anchor = 0; anchor < YoloV5Options::anchors_per_cell; ++anchor)
+            for (std::int64_t k = 0; k < o.per_anchor(); ++k)
+                found.push_back(4 * anchor + (k < 2 ? 0 : k < 4 ? 1 : k == 4 ? 2 : 3));
+        return found;
     }
 
 private:

@@ -47,6 +47,13 @@ private:
     YoloV5Options options_;
 };
 
+/// What training does about weights that jump between two integers; 0: nothing. See qat/core/oscillation.
+struct Stability {
+    double dampening = 0;         // strength
+    double freeze_threshold = 0;  // frequency above which a weight is frozen
+    double freeze_momentum = 0;   // of the moving average of flips
+};
+
 /// An experiment as values: what is known about it at run time.
 struct ExperimentInfo {
     std::string name;
@@ -54,6 +61,7 @@ struct ExperimentInfo {
     qat::Description description;
     bool quantized;  // any weight or output
     bool folds_batch_norm;
+    Stability stability;
     std::unique_ptr<Detector> (*make)(YoloV5Options const&);  // bound, on the CPU, in training mode
 };
 

@@ -26,6 +26,15 @@ inline constexpr std::array<std::pair<std::string_view, std::string_view>, 26> l
     {"detect.head5", "model.24.m.2"}, {"input", "input"},
 }};
 
+/// Whether the network has a stage of this name, "detect" or "backbone.c3_2".
+constexpr bool has_stage(std::string_view name) {
+    for (auto const& [stage, _] : layer_names)
+        if (stage != "input" && stage.starts_with(name) &&
+            (stage.size() == name.size() || stage[name.size()] == '.'))
+            return true;
+    return false;
+}
+
 /// YOLOv5's key of one of our parameters, buffers or modules.
 inline std::string reference_key(std::string_view ours) {
     for (auto const& [member, layer] : layer_names) {

@@ -6,9 +6,19 @@
 namespace yolo {
 
 template <class A> struct NeckImpl : torch::nn::Module {
-    Conv<A> lateral5, lateral4, down3, down4;
-    C3<A> mix4, out3, out4, out5;
-    Concat<A> up4, up3, join4, join5;
+    template <qat::fixed_string Stage> using At = typename A::template at<Stage>;
+    Conv<At<"neck.lateral5">> lateral5;
+    Conv<At<"neck.lateral4">> lateral4;
+    Conv<At<"neck.down3">> down3;
+    Conv<At<"neck.down4">> down4;
+    C3<At<"neck.mix4">> mix4;
+    C3<At<"neck.out3">> out3;
+    C3<At<"neck.out4">> out4;
+    C3<At<"neck.out5">> out5;
+    Concat<At<"neck.up4">> up4;
+    Concat<At<"neck.up3">> up3;
+    Concat<At<"neck.join4">> join4;
+    Concat<At<"neck.join5">> join5;
 
     explicit NeckImpl(Size s) : NeckImpl(s.channels(256), s.channels(512), s.channels(1024), s.repeats(3)) {}
 
@@ -25,20 +35,21 @@ template <class A> struct NeckImpl : torch::nn::Module {
 private:
     using N = std::int64_t;
     NeckImpl(N w3, N w4, N w5, N repeats)
-        : lateral5(register_module("lateral5", Conv<A>({.in = w5, .out = w4}))),
-          lateral4(register_module("lateral4", Conv<A>({.in = w4, .out = w3}))),
-          down3(register_module("down3", Conv<A>({.in = w3, .out = w3, .kernel = 3, .stride = 2}))),
-          down4(register_module("down4", Conv<A>({.in = w4, .out = w4, .kernel = 3, .stride = 2}))),
-          mix4(register_module("mix4",
-                               C3<A>({.in = w5, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
-          out3(register_module("out3",
-                               C3<A>({.in = w4, .out = w3, .repeats = repeats, .shortcut = Shortcut::no}))),
-          out4(register_module("out4",
-                               C3<A>({.in = w4, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
-          out5(register_module("out5",
-                               C3<A>({.in = w5, .out = w5, .repeats = repeats, .shortcut = Shortcut::no}))),
-          up4(register_module("up4", Concat<A>())), up3(register_module("up3", Concat<A>())),
-          join4(register_module("join4", Concat<A>())), join5(register_module("join5", Concat<A>())) {}
+        : lateral5(register_module("lateral5", decltype(lateral5)({.in = w5, .out = w4}))),
+          lateral4(register_module("lateral4", decltype(lateral4)({.in = w4, .out = w3}))),
+          down3(register_module("down3", decltype(down3)({.in = w3, .out = w3, .kernel = 3, .stride = 2}))),
+          down4(register_module("down4", decltype(down4)({.in = w4, .out = w4, .kernel = 3, .stride = 2}))),
+          mix4(register_module(
+              "mix4", decltype(mix4)({.in = w5, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
+          out3(register_module(
+              "out3", decltype(out3)({.in = w4, .out = w3, .repeats = repeats, .shortcut = Shortcut::no}))),
+          out4(register_module(
+              "out4", decltype(out4)({.in = w4, .out = w4, .repeats = repeats, .shortcut = Shortcut::no}))),
+          out5(register_module(
+              "out5", decltype(out5)({.in = w5, .out = w5, .repeats = repeats, .shortcut = Shortcut::no}))),
+          up4(register_module("up4", decltype(up4)())), up3(register_module("up3", decltype(up3)())),
+          join4(register_module("join4", decltype(join4)())),
+          join5(register_module("join5", decltype(join5)())) {}
 };
 template <class A> using Neck = Handle<NeckImpl<A>>;
 

@@ -48,6 +48,9 @@ template <qat::ExperimentSpec E> ExperimentInfo experiment_info() {
             .description = qat::describe<E>(),
             .quantized = A::weights::format::quantized || A::outputs::format::quantized,
             .folds_batch_norm = !A::batch_norm::live,
+            .stability = {.dampening = E::oscillation::dampening,
+                          .freeze_threshold = E::oscillation::threshold,
+                          .freeze_momentum = E::oscillation::momentum},
             .make = &make_detector<A>};
 }
 

@@ -3,12 +3,25 @@
 // are values.
 
 #include <yolo/model/detect.hpp>
+#include <yolo/model/keys.hpp>
 #include <yolo/model/neck.hpp>
 #include <yolo/model/options.hpp>
 
 namespace yolo {
 
+namespace detail {
+template <class Exceptions> constexpr bool stages_exist() {
+    for (auto stage : Exceptions::stages)
+        if (!has_stage(stage)) return false;
+    return true;
+}
+}  // namespace detail
+
 template <class A> struct YoloV5Impl : torch::nn::Module {
+    static_assert(
+        detail::stages_exist<typename A::exceptions>(),
+        "yolo::YoloV5: Except names a stage that this network does not have; its stages are \"backbone\", "
+        "\"neck\", \"detect\" and those of layer_names in yolo/model/keys.hpp, as \"backbone.c3_2\"");
     using arithmetic = A;
     using Options = YoloV5Options;
     Options options;

@@ -1,7 +1,7 @@
 #pragma once
 // A moving average of a model's state, which is what float training validates and keeps.
 
-#include <qat/torch.hpp>
+#include <qat/nn/grid.hpp>
 #include <yolo/train/schedule.hpp>
 
 #include <cstdint>
@@ -10,9 +10,11 @@ namespace yolo {
 
 /// Keeps `average` an average of another module of the same structure, by name:
 ///     average += (1 - decay) * (model - average)        decay = ema_decay(number of updates)
-/// for parameters and floating buffers; integer buffers are copied. The caller makes the second module
-/// (construct, bind, copy by name: a clone knows nothing of shared grids) and gives it the starting values;
-/// it must outlive this object.
+/// for parameters and floating buffers; integer buffers are copied. Of scales that are trained the logarithm is averaged,
+/// so that the average of two scales is the one as many octaves from either (Gupta and Asthana 2024, arXiv:2311.05109,
+/// average weights and scales for YOLO); grids that follow what they see are copied. The caller makes the second module
+/// (construct, bind, copy by name: a clone knows nothing of shared grids) and gives it the starting values; it must
+/// outlive this object.
 class Ema {
 public:
     explicit Ema(torch::nn::Module& average) : average_(&average) {
@@ -23,8 +25,23 @@ public:
     void update(torch::nn::Module const& model) {
         torch::NoGradGuard no_grad;
         auto const weight = 1 - ema_decay(static_cast<double>(++updates_));
-        move(average_->named_parameters(), model.named_parameters(), weight);
-        move(average_->named_buffers(), model.named_buffers(), weight);
+        auto const buffers = average_->named_buffers();
+        for_each_pair(average_->named_parameters(), model.named_parameters(), [&](auto const& key, auto& to, auto& from) {
+            if (of_grid(key))
+                move_learned(key, to, from, weight, buffers);
+            else
+                to.lerp_(from, weight);
+        });
+        for_each_pair(buffers, model.named_buffers(), [&](auto const& key, auto& to, auto& from) {
+            if (to.is_floating_point() && !of_grid(key))
+                to.lerp_(from, weight);
+            else
+                to.copy_(from);
+        });
+        // Its scale follows what a grid has learned; a power of two is rounded again.
+        qat::nn::for_each_grid(*average_, [](qat::nn::Grid& grid) {
+            if (grid.learned().defined()) grid.refresh();
+        });
     }
 
     torch::nn::Module& average() const { return *average_; }
@@ -34,23 +51,37 @@ public:
 private:
     using State = torch::OrderedDict<std::string, torch::Tensor>;
 
-    // Scale, zero point and range belong together, and a power of two must stay one: grids are copied.
+    // Scale, zero point and range belong together, and a power of two must stay one: only what is learned is averaged.
     static bool of_grid(std::string const& key) {
         return key.find("output.") != key.npos || key.find("weight_grid.") != key.npos;
     }
 
-    static void move(State average, State const& model, double weight) {
+    template <class F> static void for_each_pair(State average, State const& model, F&& f) {
         TORCH_CHECK(average.size() == model.size(), "ema: the model has ", model.size(),
                     " tensors, the average ", average.size(), "; make both from the same options");
         for (auto& item : average) {
             auto const* source = model.find(item.key());
             TORCH_CHECK(source && source->sizes() == item.value().sizes(), "ema: the model has no '",
                         item.key(), "' of shape ", item.value().sizes(), "; make both from the same options");
-            if (item.value().is_floating_point() && !of_grid(item.key()))
-                item.value().lerp_(*source, weight);
-            else
-                item.value().copy_(*source);
+            f(item.key(), item.value(), *source);
         }
+    }
+
+    // Logarithms and offsets are averaged as they are, steps and clips by their logarithm. Before the average's grid has
+    // started, and where training has pushed a step below 0 (which means the smallest), the model's value is taken.
+    static void move_learned(std::string const& key, torch::Tensor& average, torch::Tensor const& model, double weight,
+                             State const& buffers) {
+        auto const dot = key.rfind('.');
+        auto const name = key.substr(dot + 1);
+        torch::Tensor between;
+        auto usable = buffers[key.substr(0, dot + 1) + "started"];
+        if (name == "log2_threshold" || name == "offset") {
+            between = torch::lerp(average, model, weight);
+        } else {
+            between = torch::exp2(torch::lerp(torch::log2(average), torch::log2(model), weight));
+            usable = usable & (average > 0) & (model > 0);
+        }
+        average.copy_(torch::where(usable, between, model));
     }
 
     torch::nn::Module* average_;

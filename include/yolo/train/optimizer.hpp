@@ -1,7 +1,8 @@
 #pragma once
-// The optimizer with YOLOv5's three parameter groups, and the schedule that sets their rates at every step.
+// The optimizer with YOLOv5's three parameter groups and one of learned scales, and the schedule that sets their rates at
+// every step.
 
-#include <qat/torch.hpp>
+#include <qat/nn/grid.hpp>
 #include <yolo/train/schedule.hpp>
 
 #include <array>
@@ -21,13 +22,14 @@ struct OptimizerOptions {
     double weight_decay = 0.0005;             // of the weights, as used: see scaled_weight_decay
 };
 
-/// Biases are not decayed and have a warm-up of their own; the weights of batch norm are not decayed. The
-/// values are the positions of the groups in the optimizer, of the rates in StepRates and of lr/pg0..2 in
-/// results.csv.
-enum class ParameterGroup : std::size_t { bias = 0, weight = 1, norm = 2 };
+/// Biases are not decayed and have a warm-up of their own; the weights of batch norm are not decayed; what a grid learns
+/// is not decayed and has a rate of its own. The values are the positions of the groups in the optimizer, of the rates in
+/// StepRates and, but for the last, of lr/pg0..2 in results.csv. The last is there only if something is learned.
+enum class ParameterGroup : std::size_t { bias = 0, weight = 1, norm = 2, quantizer = 3 };
 
 /// The group of a module's own parameter. A module counts as batch norm by its type's name.
 inline ParameterGroup group_of(torch::nn::Module const& module, std::string const& parameter) {
+    if (dynamic_cast<qat::nn::Grid const*>(&module)) return ParameterGroup::quantizer;
     if (parameter == "bias") return ParameterGroup::bias;
     if (parameter == "weight" && module.name().starts_with("torch::nn::BatchNorm"))
         return ParameterGroup::norm;
@@ -35,8 +37,8 @@ inline ParameterGroup group_of(torch::nn::Module const& module, std::string cons
 }
 
 /// All parameters by group, each once however many modules refer to it.
-inline std::array<std::vector<torch::Tensor>, 3> parameter_groups(torch::nn::Module& model) {
-    std::array<std::vector<torch::Tensor>, 3> groups;
+inline std::array<std::vector<torch::Tensor>, 4> parameter_groups(torch::nn::Module& model) {
+    std::array<std::vector<torch::Tensor>, 4> groups;
     std::unordered_set<void const*> seen;
     auto const sort = [&](torch::nn::Module const& module) {
         for (auto const& item : module.named_parameters(/*recurse=*/false))
@@ -66,10 +68,11 @@ inline std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module
     };
     auto parameters = parameter_groups(model);
     std::vector<torch::optim::OptimizerParamGroup> groups;
-    for (std::size_t g = 0; g < parameters.size(); ++g)
-        groups.emplace_back(
-            std::move(parameters[g]),
-            make(g == static_cast<std::size_t>(ParameterGroup::weight) ? o.weight_decay : 0.0));
+    for (std::size_t g = 0; g < parameters.size(); ++g) {
+        auto const group = static_cast<ParameterGroup>(g);
+        if (group == ParameterGroup::quantizer && parameters[g].empty()) continue;
+        groups.emplace_back(std::move(parameters[g]), make(group == ParameterGroup::weight ? o.weight_decay : 0.0));
+    }
     switch (o.kind) {
     case OptimizerKind::adam:
         return std::make_unique<torch::optim::Adam>(std::move(groups));
@@ -90,12 +93,12 @@ public:
     /// Call before every micro-batch; returns what was set and how many micro-batches make a step.
     StepRates operator()(int epoch, int batch) const {
         auto const rates = rates_at(options_, epoch, batch);
-        std::array<double, 3> const by_group{rates.bias_lr, rates.weight_lr, rates.norm_lr};
+        std::array<double, 4> const by_group{rates.bias_lr, rates.weight_lr, rates.norm_lr, rates.quantizer_lr};
         auto& groups = optimizer_->param_groups();
-        TORCH_CHECK(groups.size() >= by_group.size(), "schedule: the optimizer has ", groups.size(),
+        TORCH_CHECK(groups.size() == 3 || groups.size() == 4, "schedule: the optimizer has ", groups.size(),
                     " parameter groups, want those of make_optimizer");
         for (std::size_t g = 0; g < groups.size(); ++g) {
-            groups[g].options().set_lr(by_group[std::min(g, by_group.size() - 1)]);
+            groups[g].options().set_lr(by_group[g]);
             if (auto* sgd = dynamic_cast<torch::optim::SGDOptions*>(&groups[g].options()))
                 sgd->momentum(rates.momentum);
         }

@@ -1,13 +1,23 @@
 #pragma once
-// results.csv with YOLOv5's columns and widths, so that its readers work.
+// results.csv with YOLOv5's columns and widths, so that its readers work; quantized runs add columns of their own behind.
 
 #include <yolo/train/validate.hpp>
 
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <string>
+#include <vector>
 
 namespace yolo {
+
+/// How the grids of a quantized network fare.
+struct GridHealth {
+    double scale_drift = 0, scale_drift_max = 0;  // octaves that ranges moved since the last epoch: mean, largest of all grids
+    double clip_rate = 0, clip_rate_max = 0;      // share of values outside the range: of all values, of the worst grid
+    double oscillation = 0;                       // share of weights that jump between two integers
+};
 
 /// What is known at the end of an epoch.
 struct EpochReport {
@@ -17,11 +27,13 @@ struct EpochReport {
     bool validated = false, best = false;
     std::array<double, 3> rates{};  // learning rates: biases, weights, batch norm
     double seconds = 0;
+    std::optional<GridHealth> grids{};  // of quantized runs
 };
 
-/// Appends one line; the first one is preceded by the header. throws std::runtime_error if it cannot be written.
+/// Appends one line; the first one is preceded by the header. A file without columns for grids (of an older run that is
+/// resumed) gets none. throws std::runtime_error if it cannot be written.
 inline void append_results(std::filesystem::path const& file, EpochReport const& r) {
-    constexpr char const* columns[] = {"epoch",
+    std::vector<char const*> columns{"epoch",
                                        "train/box_loss",
                                        "train/obj_loss",
                                        "train/cls_loss",
@@ -37,7 +49,7 @@ inline void append_results(std::filesystem::path const& file, EpochReport const&
                                        "x/lr2"};
     auto const& e = r.validation.evaluation;
     auto const& v = r.validation.loss;
-    double const values[] = {static_cast<double>(r.epoch),
+    std::vector<double> values{static_cast<double>(r.epoch),
                              r.loss[0],
                              r.loss[1],
                              r.loss[2],
@@ -61,6 +73,15 @@ inline void append_results(std::filesystem::path const& file, EpochReport const&
         return text + "\n";
     };
     bool const fresh = !std::filesystem::exists(file);
+    std::string header;
+    if (std::ifstream in(file); !fresh) std::getline(in, header);
+    if (r.grids && (fresh || header.find("qat/") != header.npos)) {
+        auto const& g = *r.grids;
+        columns.insert(columns.end(), {"qat/scale_drift", "qat/scale_drift_max", "qat/clip_rate", "qat/clip_rate_max",
+                                       "qat/oscillation"});
+        values.insert(values.end(),
+                      {g.scale_drift, g.scale_drift_max, g.clip_rate, g.clip_rate_max, g.oscillation});
+    }
     std::ofstream out(file, std::ios::app);
     if (fresh) out << row(columns, "%20s");
     out << row(values, "%20.5g");

@@ -21,13 +21,15 @@ struct ScheduleOptions {
     double warmup_epochs = 3;      // may be a fraction; the warm-up has at least 100 steps
     double warmup_momentum = 0.8;  // at the first step
     double warmup_bias_lr = 0.1;   // of the biases at the first step; the other rates start at 0
+    double quantizer_lr = 0.1;     // of learned scales, times the weights' rate
 };
 
-/// What one step uses; the order of the rates is that of the optimizer's groups and of results.csv.
+/// What one step uses; the order of the rates is that of the optimizer's groups and, but for the last, of results.csv.
 struct StepRates {
     double bias_lr, weight_lr, norm_lr;
     double momentum;  // applied to SGD only, as in YOLOv5
     int accumulate;   // micro-batches per optimizer step
+    double quantizer_lr = 0;
 };
 
 /// Factor of lr0 in an epoch. x = epoch / epochs
@@ -61,12 +63,17 @@ inline StepRates rates_at(ScheduleOptions const& o, int epoch, int batch) {
     auto const step = static_cast<double>(epoch) * o.batches_per_epoch + batch;
     auto const warmup = warmup_steps(o.warmup_epochs, o.batches_per_epoch);
     if (step >= warmup)
-        return {rate, rate, rate, o.momentum, full_accumulation(o.batch_size, o.nominal_batch)};
+        return {rate, rate, rate, o.momentum, full_accumulation(o.batch_size, o.nominal_batch),
+                rate * o.quantizer_lr};
 
     auto const between = [&](double from, double to) { return (to - from) / warmup * step + from; };
     auto const accumulate = std::nearbyint(between(1, static_cast<double>(o.nominal_batch) / o.batch_size));
-    return {between(o.warmup_bias_lr, rate), between(0, rate), between(0, rate),
-            between(o.warmup_momentum, o.momentum), std::max(1, static_cast<int>(accumulate))};
+    return {between(o.warmup_bias_lr, rate),
+            between(0, rate),
+            between(0, rate),
+            between(o.warmup_momentum, o.momentum),
+            std::max(1, static_cast<int>(accumulate)),
+            between(0, rate) * o.quantizer_lr};
 }
 
 /// Weight of the old average in the n-th update (from 1): short memory at first, 10,000 updates in the end.

@@ -1,11 +1,13 @@
 #pragma once
 // The training loop: YOLOv5's, with the switches of quantization. It drives a Detector and knows no experiment's type.
 
+#include <qat/nn/reestimate.hpp>
 #include <yolo/io/checkpoint.hpp>
 #include <yolo/io/transfer.hpp>
 #include <yolo/train/ema.hpp>
 #include <yolo/train/optimizer.hpp>
 #include <yolo/train/results.hpp>
+#include <yolo/train/stability.hpp>
 
 #include <atomic>
 
@@ -79,12 +81,15 @@ public:
                                                .momentum = o_.hyp.momentum,
                                                .warmup_epochs = o_.hyp.warmup_epochs,
                                                .warmup_momentum = o_.hyp.warmup_momentum,
-                                               .warmup_bias_lr = o_.hyp.warmup_bias_lr});
+                                               .warmup_bias_lr = o_.hyp.warmup_bias_lr,
+                                               .quantizer_lr = o_.hyp.quantizer_lr});
         detector_.module().train();
         if (ema_ && o_.first_epoch > 0)  // a resumed average remembers as long as before
             ema_->set_updates(std::int64_t{o_.first_epoch} * train.batches() /
                               full_accumulation(o_.batch_size));
         if (experiment_.quantized && o_.first_epoch == 0) observe_first_batch(train);
+        begin_schedule(train.batches());
+        if (experiment_.quantized) stability_.emplace(detector_, experiment_.stability);
         Outcome outcome = Outcome::finished;
         int best_epoch = o_.first_epoch;
         for (int epoch = o_.first_epoch; epoch < o_.epochs && outcome == Outcome::finished; ++epoch) {
@@ -94,6 +99,7 @@ public:
             bool const whole = train_epoch(train, rates, report);
             bool const last = epoch + 1 == o_.epochs;
             if (!whole) outcome = Outcome::interrupted;
+            if (whole && last) reestimate(train);
             if (whole && validation && (o_.validate || last)) {
                 report.validation = validate(kept(), *validation, {}, &loss_);
                 report.validated = true;
@@ -158,10 +164,10 @@ private:
         model.train();
         optimizer_->zero_grad();  // what an epoch did not use up is dropped, as in YOLOv5
         train.start_epoch(report.epoch);
-        Batch batch;
-        for (int i = 0; train.next(batch); ++i) {
+        Batch batch, latest;
+        for (int i = 0; train.next(batch); ++i, latest = std::move(batch)) {
             auto const step = static_cast<std::int64_t>(report.epoch) * train.batches() + i;
-            apply(experiment_.schedule, step, train.batches());
+            apply_events(step);
             auto const rate = rates(report.epoch, i);
             report.rates = {rate.bias_lr, rate.weight_lr, rate.norm_lr};
             qat::nn::refresh_scales(model);
@@ -170,7 +176,9 @@ private:
             auto const loss = loss_(logits, batch.targets);
             loss.total.backward();
             ++since_update_;
-            if (since_update_ >= rate.accumulate) update();
+            images_since_update_ += batch.images.size(0);
+            if (since_update_ >= rate.accumulate)
+                update(static_cast<double>(step) / (static_cast<double>(train.batches()) * o_.epochs));
 
             auto const items = loss.items.to(torch::kCPU);
             if (!items.isfinite().all().item<bool>())
@@ -192,33 +200,103 @@ private:
         }
         report.loss = mean_loss(train.batches());
         // What happens at the end of the last batch belongs to this epoch's checkpoint.
-        apply(experiment_.schedule, static_cast<std::int64_t>(report.epoch + 1) * train.batches(),
-              train.batches());
+        apply_events(static_cast<std::int64_t>(report.epoch + 1) * train.batches());
         qat::nn::refresh_scales(model);
+        if (stability_ && latest.images.defined())
+            report.grids = stability_->end_of_epoch(latest.images, [this](auto const& text) { say(text); });
         return true;
     }
 
-    void apply(qat::Schedule const& schedule, std::int64_t step, std::int64_t steps_per_epoch) {
-        auto const due = [&](qat::After when, bool& done) {
-            auto const at = when.step(steps_per_epoch);
-            return !done && at >= 0 && step >= at && (done = true);
-        };
-        if (due(schedule.stop_observers, observers_stopped_)) {
-            qat::nn::stop_observers(detector_.module());
-            say("observers stop at step " + std::to_string(step));
-        }
-        if (due(schedule.freeze_batch_norm, statistics_frozen_)) {
-            qat::nn::freeze_batch_norm(detector_.module());
-            say("batch norm freezes at step " + std::to_string(step));
+    // After the last epoch: the statistics of the network that is kept, from training images. (A run that stops early ends
+    // with an epoch that nobody knew to be the last: it has none of this.)
+    void reestimate(Loader& train) {
+        int const batches = experiment_.schedule.reestimate_batches;
+        if (batches == 0) return;
+        train.start_epoch(o_.epochs);
+        int const seen = qat::nn::reestimate_batch_norm(kept().module(), batches, [&, batch = Batch{}]() mutable {
+            if (!train.next(batch)) return false;
+            kept()(batch.images);
+            return true;
+        });
+        say("batch norm re-estimated from " + std::to_string(seen) + " batches");
+    }
+
+    // Everything that was due by now. What the average lacks because it is no state of the network is done there too.
+    void apply_events(std::int64_t step) {
+        for (; next_event_ < plan_.size() && plan_[next_event_].step <= step; ++next_event_) {
+            auto const& event = plan_[next_event_];
+            auto& model = detector_.module();
+            bool const already = o_.first_epoch > 0 && event.step <= first_step_;
+            using qat::Action;
+            switch (event.action) {
+            case Action::watch:
+                qat::nn::set_mode(model, qat::nn::GridMode::observe);
+                break;
+            case Action::quantize:
+                qat::nn::refresh_scales(model);
+                qat::nn::set_mode(model, qat::nn::GridMode::quantize);
+                if (average_) qat::nn::set_mode(average_->module(), qat::nn::GridMode::quantize);
+                break;
+            case Action::stop_observers:
+                qat::nn::stop_observers(model);
+                break;
+            case Action::freeze_batch_norm:
+                qat::nn::freeze_batch_norm(model, experiment_.schedule.freeze_affine);
+                break;
+            case Action::freeze_thresholds:
+                qat::nn::freeze_thresholds(model);
+                break;
+            case Action::set_bits:
+                // What a resumed run was saved with already has that many bits.
+                qat::nn::step_bits(model, event.value, !already);
+                if (average_) qat::nn::step_bits(average_->module(), event.value, !already);
+                manifest_.bits = event.value;
+                break;
+            }
+            say(event.title + " at step " + std::to_string(step));
         }
     }
 
-    void update() {
-        torch::nn::utils::clip_grad_norm_(detector_.module().parameters(), 10.0);
+    // Grids that start later only watch, or let pass, until then.
+    void begin_schedule(std::int64_t steps_per_epoch) {
+        plan_ = qat::plan(experiment_.schedule, steps_per_epoch, o_.epochs);
+        first_step_ = o_.first_epoch * steps_per_epoch;
+        if (!experiment_.quantized) return;
+        auto const& s = experiment_.schedule;
+        auto const mode = s.watch.step(steps_per_epoch) != 0      ? qat::nn::GridMode::bypass
+                          : s.quantize.step(steps_per_epoch) != 0 ? qat::nn::GridMode::observe
+                                                                  : qat::nn::GridMode::quantize;
+        qat::nn::set_mode(detector_.module(), mode);
+        if (average_) qat::nn::set_mode(average_->module(), mode);
+    }
+
+    // progress: of the training, 0 to 1.
+    void update(double progress) {
+        if (stability_) stability_->before_update(progress, images_since_update_);
+        clip_gradients();
         optimizer_->step();
         optimizer_->zero_grad();
-        since_update_ = 0;
+        since_update_ = 0, images_since_update_ = 0;
+        if (stability_) stability_->after_update();
         if (ema_) ema_->update(detector_.module());
+    }
+
+    // Learned scales by themselves: a threshold's gradient is a sum over millions of values and would leave nothing of the
+    // weights' own.
+    void clip_gradients() {
+        constexpr double largest_norm = 10;
+        auto& groups = optimizer_->param_groups();
+        if (groups.size() <= static_cast<std::size_t>(ParameterGroup::quantizer)) {
+            torch::nn::utils::clip_grad_norm_(detector_.module().parameters(), largest_norm);
+            return;
+        }
+        std::vector<torch::Tensor> network;
+        for (auto group : {ParameterGroup::bias, ParameterGroup::weight, ParameterGroup::norm}) {
+            auto const& own = groups[static_cast<std::size_t>(group)].params();
+            network.insert(network.end(), own.begin(), own.end());
+        }
+        torch::nn::utils::clip_grad_norm_(network, largest_norm);
+        torch::nn::utils::clip_grad_norm_(groups.back().params(), largest_norm);
     }
 
     void save(char const* name) {
@@ -241,8 +319,12 @@ private:
     std::unique_ptr<Detector> average_;
     std::optional<Ema> ema_;
     std::unique_ptr<torch::optim::Optimizer> optimizer_;
-    int since_update_ = 0;
-    bool observers_stopped_ = false, statistics_frozen_ = false;
+    std::optional<StabilityTools> stability_;  // of quantized runs
+    int since_update_ = 0;                     // micro-batches
+    std::int64_t images_since_update_ = 0;
+    std::vector<qat::Event> plan_;
+    std::size_t next_event_ = 0;
+    std::int64_t first_step_ = 0;
 };
 
 }  // namespace yolo

@@ -10,7 +10,8 @@ namespace qat {
 struct SiLU {
     using slot = slot::activation;
     static constexpr std::string_view name = "silu";
-    static constexpr bool nonnegative = false;
+    static constexpr bool nonnegative = false, masks = false;
+    static constexpr bool saves_result = false;  // its gradient needs x: whoever comes next may overwrite y
 };
 
 }  // namespace qat

@@ -17,4 +17,15 @@ template <class Lo, class Hi> struct FixedRange {
     static_assert(lo < hi, "qat::FixedRange: the lower end is not below the upper; swap them");
 };
 
+/// [-R, R] for each role of PerRole, the same for every anchor: of a YOLO head xy, wh, objectness, classes.
+/// With power-of-two int8, FixedReaches<std::ratio<4>, std::ratio<4>, std::ratio<16>, std::ratio<16>> has steps 1/32 for
+/// boxes and 1/8 for logits.
+template <class... Rs> struct FixedReaches {
+    using slot = slot::observer;
+    static constexpr std::string_view name = "fixed range of each role";
+    static constexpr bool fixed = true, of_roles = true;
+    static constexpr double reaches[] = {double(Rs::num) / double(Rs::den)...};
+    static constexpr int count = sizeof...(Rs);
+};
+
 }  // namespace qat

@@ -10,7 +10,7 @@ namespace qat {
 struct AnyScale {
     using slot = slot::scale;
     static constexpr std::string_view name = "any scale";
-    static constexpr bool power_of_two = false;
+    static constexpr bool power_of_two = false, searches = false, votes = false;
 };
 
 }  // namespace qat

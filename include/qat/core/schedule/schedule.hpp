@@ -11,16 +11,57 @@
 
 namespace qat {
 
+/// Grids quantize once When has come, and only watch before; they watch once Watch has come, and let pass before.
+template <After When, After Watch = after_steps(0)> struct QuantizeFrom {
+    using slot = slot::start;
+    static constexpr std::string_view name = "quantization starts";
+    static constexpr After when = When, watch = Watch;
+};
+
 template <After When> struct StopObservers {  // ranges and scales no longer move
     using slot = slot::observers;
     static constexpr std::string_view name = "stop observers";
     static constexpr After when = When;
 };
 
-template <After When> struct FreezeBatchNorm {  // running statistics no longer move, and are used
+enum class Affine { trained, frozen };
+
+/// Running statistics no longer move, and are used. Affine::frozen: gamma and beta stay as they are, too.
+template <After When, Affine A = Affine::trained> struct FreezeBatchNorm {
     using slot = slot::statistics;
     static constexpr std::string_view name = "freeze batch norm";
     static constexpr After when = When;
+    static constexpr bool affine = A == Affine::frozen;
+};
+
+template <After When> struct FreezeThresholds {  // trained scales and thresholds stay as they are
+    using slot = slot::thresholds;
+    static constexpr std::string_view name = "freeze thresholds";
+    static constexpr After when = When;
+};
+
+/// From then on every grid has so many bits, or its format's if that has fewer.
+struct BitsStep {
+    int bits;
+    After when;
+    friend constexpr bool operator==(BitsStep, BitsStep) = default;
+};
+template <BitsStep... Steps>
+struct StepBits {  // StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_epochs(8)}>
+    static_assert((... && (Steps.bits >= 2 && Steps.bits <= 16)), "qat::StepBits: 2 to 16 bits");
+    static_assert(sizeof...(Steps) <= 4, "qat::StepBits: at most four steps");
+    using slot = slot::bits;
+    static constexpr std::string_view name = "step bits";
+    static constexpr int count = sizeof...(Steps);
+};
+
+/// After the last epoch, before it is validated: statistics from so many batches anew. Nagel et al. 2022,
+/// arXiv:2203.11086, section 4.1.
+template <int Batches> struct ReestimateBatchNorm {
+    static_assert(Batches >= 0, "qat::ReestimateBatchNorm: a number of batches, 0 for none");
+    using slot = slot::reestimation;
+    static constexpr std::string_view name = "re-estimate batch norm";
+    static constexpr int batches = Batches;
 };
 
 template <int Count> struct Epochs {  // how long to train unless told otherwise
@@ -33,29 +74,58 @@ template <int Count> struct Epochs {  // how long to train unless told otherwise
 struct Schedule {
     After stop_observers = never(), freeze_batch_norm = never();
     int epochs = 100;
-    friend constexpr bool operator==(Schedule, Schedule) = default;
+    After watch = after_steps(0), quantize = after_steps(0);
+    After freeze_thresholds = never();
+    bool freeze_affine = false;  // when batch norm freezes
+    BitsStep bits[4] = {};       // 0 bits: none
+    int reestimate_batches = 0;
+    friend constexpr bool operator==(Schedule const&, Schedule const&) = default;
 };
+
+namespace detail {
+template <class Bits> struct bit_steps;
+template <BitsStep... Steps> struct bit_steps<StepBits<Steps...>> {
+    static constexpr void write(BitsStep* to) {
+        BitsStep const steps[] = {Steps..., BitsStep{0, never()}};
+        for (std::size_t i = 0; i < sizeof...(Steps); ++i) to[i] = steps[i];
+    }
+};
+}  // namespace detail
+
+/// What a schedule can switch.
+enum class Action { watch, quantize, stop_observers, freeze_batch_norm, freeze_thresholds, set_bits };
 
 /// Something that happens once `step` micro-batches have been trained.
 struct Event {
     std::int64_t step;
-    std::string what;
+    std::string what;  // "observers stop at step 3 = end of epoch 0"
+    Action action = Action::watch;
+    int value = 0;      // bits
+    std::string title;  // "observers stop"
 };
 
 /// The events of a schedule for a data set of that many micro-batches an epoch, in order; those after the end are left out.
 inline std::vector<Event> plan(Schedule const& s, std::int64_t steps_per_epoch, int epochs) {
     std::vector<Event> events;
     auto const last = steps_per_epoch * epochs;
-    auto const add = [&](After when, std::string_view what) {
+    auto const add = [&](After when, std::string title, Action action, int value = 0) {
         auto const step = when.step(steps_per_epoch);
         if (step < 0 || step >= last) return;
-        std::string text = std::string(what) + " at step " + std::to_string(step);
+        std::string text = title + " at step " + std::to_string(step);
         if (step % steps_per_epoch == 0 && step > 0)
             text += " = end of epoch " + std::to_string(step / steps_per_epoch - 1);
-        events.push_back({step, std::move(text)});
+        events.push_back({step, std::move(text), action, value, std::move(title)});
     };
-    add(s.stop_observers, "observers stop");
-    add(s.freeze_batch_norm, "batch norm freezes");
+    // What holds from the beginning is no event.
+    if (s.watch.step(steps_per_epoch) != 0) add(s.watch, "observers start", Action::watch);
+    if (s.quantize.step(steps_per_epoch) != 0) add(s.quantize, "quantization starts", Action::quantize);
+    add(s.stop_observers, "observers stop", Action::stop_observers);
+    add(s.freeze_batch_norm,
+        s.freeze_affine ? "batch norm freezes, gamma and beta too" : "batch norm freezes",
+        Action::freeze_batch_norm);
+    add(s.freeze_thresholds, "thresholds freeze", Action::freeze_thresholds);
+    for (auto const& step : s.bits)
+        if (step.bits > 0) add(step.when, std::to_string(step.bits) + " bits", Action::set_bits, step.bits);
     std::stable_sort(events.begin(), events.end(),
                      [](Event const& a, Event const& b) { return a.step < b.step; });
     return events;

@@ -10,14 +10,14 @@ namespace qat {
 template <int Axis = 0> struct PerChannelAffine {  // with zero points
     using slot = slot::scheme;
     static constexpr std::string_view name = "per-channel affine";
-    static constexpr bool symmetric = false, per_channel = true;
+    static constexpr bool symmetric = false, per_channel = true, grouped = false, roles = false;
     static constexpr int axis = Axis;
 };
 
 template <int Axis = 0> struct PerChannelSymmetric {  // z = 0
     using slot = slot::scheme;
     static constexpr std::string_view name = "per-channel symmetric";
-    static constexpr bool symmetric = true, per_channel = true;
+    static constexpr bool symmetric = true, per_channel = true, grouped = false, roles = false;
     static constexpr int axis = Axis;
 };
 

@@ -10,14 +10,14 @@ namespace qat {
 struct PerTensorAffine {  // with a zero point
     using slot = slot::scheme;
     static constexpr std::string_view name = "per-tensor affine";
-    static constexpr bool symmetric = false, per_channel = false;
+    static constexpr bool symmetric = false, per_channel = false, grouped = false, roles = false;
     static constexpr int axis = 0;
 };
 
 struct PerTensorSymmetric {  // z = 0
     using slot = slot::scheme;
     static constexpr std::string_view name = "per-tensor symmetric";
-    static constexpr bool symmetric = true, per_channel = false;
+    static constexpr bool symmetric = true, per_channel = false, grouped = false, roles = false;
     static constexpr int axis = 0;
 };
 

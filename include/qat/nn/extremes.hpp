@@ -1,0 +1,161 @@
+#pragma once
+// An observer's memory that consists of the two ends of a range.
+
+#include <qat/core/quantizer.hpp>
+#include <qat/ops/choose_grid.hpp>
+#include <qat/ops/range.hpp>
+#include <qat/ops/squared_error.hpp>
+#include <qat/torch.hpp>
+
+#include <limits>
+#include <utility>
+
+namespace qat::nn {
+
+/// What is seen is collected until follow(), which lets the range take it in once, as the observer says; so a grid that
+/// several producers share sees the union of a step.
+/// State: min, max ([] or [G] each). min > max: nothing was seen yet.
+template <QuantizerSpec Spec> class Extremes {
+    using O = typename Spec::observer;
+
+public:
+    static constexpr bool wants_values = false;  // the ends are enough: kernels find them while they quantize
+
+    /// owner: where the buffers are registered. shape: of a scale.
+    Extremes(torch::nn::Module& owner, std::vector<std::int64_t> const& shape) {
+        constexpr auto inf = std::numeric_limits<float>::infinity();
+        min_ = owner.register_buffer("min", torch::full(shape, inf));
+        max_ = owner.register_buffer("max", torch::full(shape, -inf));
+        if constexpr (requires { O::reaches; }) {
+            for (std::int64_t g = 0; g < max_.numel(); ++g) max_[g] = O::reaches[g % O::count];
+            min_.copy_(-max_);
+        } else if constexpr (O::fixed) {
+            min_.fill_(O::lo), max_.fill_(O::hi);
+        }
+    }
+
+    /// only_largest: of all that is seen before the next follow() the widest range counts, not their union.
+    void see(RangeTensors const& seen, bool only_largest = false) {
+        if (only_largest && seen_min_.defined()) {
+            auto const wider = torch::maximum(-seen.min, seen.max) > torch::maximum(-seen_min_, seen_max_);
+            seen_min_ = torch::where(wider, seen.min, seen_min_);
+            seen_max_ = torch::where(wider, seen.max, seen_max_);
+            return;
+        }
+        seen_min_ = seen_min_.defined() ? torch::minimum(seen_min_, seen.min) : seen.min;
+        seen_max_ = seen_max_.defined() ? torch::maximum(seen_max_, seen.max) : seen.max;
+    }
+
+    /// The range takes in what was seen since the last time: all of it at first, then as the observer says. Ends that are
+    /// not finite are ignored, so that one bad batch cannot poison the scale. False if nothing was seen.
+    bool follow() {
+        if constexpr (O::fixed) {
+            return false;
+        } else {
+            if (!seen_min_.defined()) return false;
+            torch::NoGradGuard no_grad;
+            auto const next = [](torch::Tensor const& old, torch::Tensor const& seen, auto extreme) {
+                auto const followed = torch::where(torch::isinf(old), seen, O::follow(old, seen, extreme));
+                return torch::where(torch::isfinite(seen), followed, old);
+            };
+            min_.copy_(next(min_, std::exchange(seen_min_, {}),
+                            [](auto const& a, auto const& b) { return torch::minimum(a, b); }));
+            max_.copy_(next(max_, std::exchange(seen_max_, {}),
+                            [](auto const& a, auto const& b) { return torch::maximum(a, b); }));
+            return true;
+        }
+    }
+
+    torch::Tensor known() const { return torch::isfinite(min_) & torch::isfinite(max_); }  // [] or [G], bool
+    RangeTensors range() const { return {min_, max_}; }
+    GridTensors choose(Levels levels) const {  // meaningful where known()
+        torch::NoGradGuard no_grad;
+        auto const k = known();
+        return choose_grid<Spec>(torch::where(k, min_, torch::zeros_like(min_)),
+                                 torch::where(k, max_, torch::zeros_like(max_)), levels);
+    }
+    void forget() { seen_min_.reset(), seen_max_.reset(); }  // what was seen since the last follow
+
+private:
+    torch::Tensor min_, max_;            // the range over all steps so far
+    torch::Tensor seen_min_, seen_max_;  // since the last follow, over all producers; undefined: nothing
+};
+
+namespace detail {
+/// Sums over channels become sums over groups.                                              [C, K] -> [G, K]
+inline torch::Tensor by_group(torch::Tensor const& channels, torch::Tensor const& group_of, std::int64_t groups) {
+    if (!group_of.defined()) return channels;
+    return torch::zeros({groups, channels.size(1)}, channels.options()).index_add(0, group_of, channels);
+}
+
+/// Of every group the value that its channels use.                                          [G, K] -> [C, K]
+inline torch::Tensor of_channels(torch::Tensor const& groups, torch::Tensor const& group_of) {
+    return group_of.defined() ? groups.index_select(0, group_of) : groups;
+}
+
+/// Which group a channel belongs to, on the values' device; undefined where every channel has a scale of its own. [C]
+template <class Scheme> torch::Tensor group_of(torch::Tensor const& values, torch::Tensor const& given) {
+    if constexpr (!Scheme::grouped) {
+        return {};
+    } else if constexpr (Scheme::roles) {
+        TORCH_CHECK(given.defined(), "observe: channels that play roles, but nobody said which; pass group_of to see()");
+        return given.to(values.device());
+    } else {
+        auto const whole = values.options().dtype(torch::kLong);
+        return torch::arange(values.size(Scheme::axis), whole).div(Scheme::group_size, "floor");
+    }
+}
+
+/// The squared errors on K candidate grids for every scale.      grids: [K] or [G, K] each; result likewise, float64
+template <class Spec>
+torch::Tensor errors_by_scale(torch::Tensor const& values, GridTensors const& grids, Levels levels,
+                              torch::Tensor const& group) {
+    if constexpr (!Spec::scheme::per_channel) {
+        return squared_errors<Spec>(values, grids, levels);
+    } else {
+        GridTensors const channels{of_channels(grids.scale, group), of_channels(grids.zero_point, group)};
+        return by_group(squared_errors<Spec>(values, channels, levels), group, grids.scale.size(0));
+    }
+}
+}  // namespace detail
+
+/// The ends of the shrunk range whose grid has the least squared error on the values: MeanSquaredError per channel.
+/// 100 grids for every channel, in one pass; meant for weights. State: min, max, the shrunk ends of the last step.
+template <QuantizerSpec Spec> class ShrunkExtremes : public Extremes<Spec> {
+    using O = typename Spec::observer;
+
+public:
+    static constexpr bool wants_values = true;
+    using Extremes<Spec>::Extremes;
+
+    /// values: of which `seen` are the extremes; not finite: ignored. group_of: of every channel, for PerRole.
+    void see(RangeTensors const& seen, torch::Tensor const& values, torch::Tensor const& group_of = {}) {
+        torch::NoGradGuard no_grad;
+        if (values.numel() == 0) return;
+        auto const group = detail::group_of<typename Spec::scheme>(values, group_of);
+        auto const finite = [](torch::Tensor const& t) { return t.nan_to_num(0, 0, 0).unsqueeze(-1); };
+        auto const factors = torch::arange(O::factors, 0, -1, seen.min.options()) / O::factors;
+        auto const min = finite(seen.min) * factors, max = finite(seen.max) * factors;  // [G, K], widest first
+        auto const errors =
+            detail::errors_by_scale<Spec>(values, choose_grid<Spec>(min, max, levels_), levels_, group);
+        auto const rank = torch::arange(O::factors, errors.options());
+        auto const least = torch::where(errors == errors.amin(-1, true), rank,
+                                        torch::full_like(rank, static_cast<double>(O::factors - 1)))
+                               .amin(-1, true)
+                               .to(torch::kLong);  // the widest of the best
+        auto const end = [&](torch::Tensor const& ends, torch::Tensor const& given) {
+            return torch::where(torch::isfinite(given), ends.gather(-1, least).squeeze(-1), given);
+        };
+        Extremes<Spec>::see({end(min, seen.min), end(max, seen.max)});
+    }
+
+    GridTensors choose(Levels levels) const {
+        levels_ = levels;
+        return Extremes<Spec>::choose(levels);
+    }
+
+private:
+    mutable Levels levels_ = levels_of<typename Spec::format>;  // in use since the last choice
+};
+
+}  // namespace qat::nn

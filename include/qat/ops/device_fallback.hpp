@@ -1,0 +1,148 @@
+#pragma once
+// The fused operation out of torch's operators: for devices whose kernels this program does not have. The same values,
+// gradients and codes as the scalar rules, NaN and infinities included, in a dozen passes over memory instead of one.
+// torch's own fake_quantize_* would be fewer, but what they make of NaN and of codes beyond int64 is nobody's promise.
+
+#include <qat/core/activation/identity.hpp>
+#include <qat/core/activation/relu.hpp>
+#include <qat/core/noise.hpp>
+#include <qat/core/rounding/floor.hpp>
+#include <qat/core/rounding/half_away_from_zero.hpp>
+#include <qat/core/rounding/half_even.hpp>
+#include <qat/core/rounding/half_up.hpp>
+#include <qat/core/rounding/stochastic.hpp>
+#include <qat/ops/activate.hpp>
+#include <qat/ops/choose_grid.hpp>
+#include <qat/ops/cuda/request.hpp>
+
+#include <type_traits>
+
+namespace qat::fallback {
+
+/// Activations whose scalar rule is written in torch's operators below; others are applied by activate() before.
+template <class A>
+inline constexpr bool fuses =
+    std::is_same_v<A, Identity> || std::is_same_v<A, ReLU> || std::is_same_v<A, ReLU6>;
+
+// Activation::value, also for NaN, of which torch::relu makes NaN.                                    x's shape
+inline torch::Tensor value(Identity, torch::Tensor const& x) { return x; }
+inline torch::Tensor value(ReLU, torch::Tensor const& x) {
+    return torch::where(x > 0, x, torch::zeros_like(x));
+}
+inline torch::Tensor value(ReLU6, torch::Tensor const& x) { return value(ReLU{}, x).clamp_max(6); }
+
+// Activation::passes; undefined: everywhere.                                                           x's shape
+inline torch::Tensor passes(Identity, torch::Tensor const&) { return {}; }
+inline torch::Tensor passes(ReLU, torch::Tensor const& x) { return x > 0; }
+inline torch::Tensor passes(ReLU6, torch::Tensor const& x) { return (x >= 0) & (x <= 6); }
+
+// Rounding::round.                                                                                     t's shape
+inline torch::Tensor round(HalfEven, torch::Tensor const& t, cuda::Request const&) { return torch::round(t); }
+inline torch::Tensor round(HalfUp, torch::Tensor const& t, cuda::Request const&) {
+    auto const even = torch::round(t);
+    return even + (t - even == 0.5f).to(t.scalar_type());
+}
+inline torch::Tensor round(HalfAwayFromZero, torch::Tensor const& t, cuda::Request const&) {
+    auto const even = torch::round(t), rest = t - even;
+    return even + ((rest == 0.5f) & (t > 0)).to(t.scalar_type()) -
+           ((rest == -0.5f) & (t < 0)).to(t.scalar_type());
+}
+inline torch::Tensor round(RoundDown, torch::Tensor const& t, cuda::Request const&) {
+    return torch::floor(t);
+}
+// The noise of an element follows its place in memory. It is made on the host, where its rule is a function, and
+// copied: slow, and equal to the kernels' bit for bit.
+inline torch::Tensor round(Stochastic, torch::Tensor const& t, cuda::Request const& request) {
+    if (!request.noise) return torch::round(t);
+    auto noise = torch::empty_like(t, t.options().device(torch::kCPU));
+    auto* const out = noise.data_ptr<float>();
+    at::parallel_for(0, t.numel(), 1 << 14, [&](std::int64_t from, std::int64_t to) {
+        for (auto i = from; i < to; ++i) out[i] = uniform_noise(request.seed, static_cast<std::uint64_t>(i));
+    });
+    auto const down = torch::floor(t);
+    return down + (noise.to(t.device()) >= 1.0f - (t - down)).to(t.scalar_type());
+}
+
+/// One value for every channel, in a shape that broadcasts over x. axis: -1 for a tensor's.            [] or [1, C, 1]
+inline torch::Tensor along(torch::Tensor const& values, torch::Tensor const& x, std::int64_t axis) {
+    if (axis < 0) return values.reshape({});
+    std::vector<std::int64_t> shape(static_cast<std::size_t>(x.dim()), 1);
+    shape[static_cast<std::size_t>(axis)] = x.size(axis);
+    return values.reshape(shape);
+}
+
+struct Place {
+    torch::Tensor scale,
+        low;               // low: lo - z                                                  broadcast over x
+    torch::Tensor code;    // q - z                                                        x's shape
+    torch::Tensor inside;  // bool: whether it was there before clamping                   x's shape
+};
+
+/// quantize of core/arithmetic.hpp. act: float32.
+template <class Rounding>
+Place place(torch::Tensor const& act, GridTensors const& grid, std::int64_t axis, Levels levels,
+            cuda::Request const& request) {
+    auto const scale = along(grid.scale, act, axis), zero = along(grid.zero_point, act, axis);
+    auto const low = (levels.lo - zero).to(torch::kFloat), high = (levels.hi - zero).to(torch::kFloat);
+    auto const t = act * scale.reciprocal();
+    auto const safe = torch::where(torch::isnan(t), low - 1, t);
+    auto const near = torch::minimum(torch::maximum(safe, low - 1), high + 1);
+    auto const r = round(Rounding{}, near, request);
+    auto const code = torch::minimum(torch::maximum(r, low), high);
+    return {scale, low, code, r == code};
+}
+
+// y = s * c ; dy/dx = 1 where inside (or everywhere, if the estimator passes outside) and the activation passes
+template <class Activation, class Spec>
+struct QuantizeFunction : torch::autograd::Function<QuantizeFunction<Activation, Spec>> {
+    static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
+                                                  torch::Tensor const& x, torch::Tensor const& scale,
+                                                  torch::Tensor const& zero_point, Levels levels,
+                                                  cuda::Request request) {
+        constexpr std::int64_t axis = Spec::scheme::per_channel ? Spec::scheme::axis : -1;
+        auto const dense = x.is_non_overlapping_and_dense() ? x : x.contiguous();
+        auto const in = dense.to(torch::kFloat);
+        auto const act = value(Activation{}, in);
+        if (request.seen) *request.seen = range<typename Spec::scheme>(act);
+        auto const p = place<typename Spec::rounding>(act, {scale, zero_point}, axis, levels, request);
+        auto mask = passes(Activation{}, in);
+        if (!Spec::estimator::passes_outside) mask = mask.defined() ? mask & p.inside : p.inside;
+        context->saved_data["type"] = static_cast<std::int64_t>(x.scalar_type());
+        context->save_for_backward({mask});
+        auto const y = p.scale * p.code;
+        if (!request.codes) return {y};  // autograd takes no undefined results
+        auto const codes = (p.code - p.low).to(torch::kByte);
+        context->mark_non_differentiable({codes});
+        return {y, codes};
+    }
+
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                   torch::autograd::variable_list const& gradients) {
+        auto const mask = context->get_saved_variables()[0];
+        auto const& dy = gradients[0];
+        auto const dx = mask.defined() ? torch::where(mask, dy, torch::zeros_like(dy)) : dy;
+        auto const type = static_cast<torch::ScalarType>(context->saved_data["type"].toInt());
+        return {dx.to(type), {}, {}, {}, {}};
+    }
+};
+
+/// requires x float32, float16 or bfloat16; scale float32 and zero_point int32, [] or [C], on x's device.
+/// ensures float32 in x's shape. Empty tensors are fine. Waits for the device only where rounding is stochastic.
+template <class Activation, QuantizerSpec Spec>
+cuda::Quantized activate_and_quantize(torch::Tensor const& x, GridTensors const& grid, Levels levels,
+                                      cuda::Request const& request) {
+    static_assert(fuses<Activation>, "apply activate() first and pass Identity");
+    TORCH_CHECK(!request.codes || levels.hi - levels.lo <= 255, "activate_and_quantize: codes of ",
+                levels.hi - levels.lo + 1, " levels do not fit a byte; want 256 levels at most");
+    auto const result =
+        QuantizeFunction<Activation, Spec>::apply(x, grid.scale, grid.zero_point, levels, request);
+    return {result[0], request.codes ? result[1] : torch::Tensor()};
+}
+
+/// The extremes of act(x).                                                                          [] or [C] each
+template <class Activation, class Scheme> RangeTensors activated_range(torch::Tensor const& x) {
+    torch::NoGradGuard no_grad;
+    return range<Scheme>(value(Activation{}, x.to(torch::kFloat)));
+}
+
+}  // namespace qat::fallback

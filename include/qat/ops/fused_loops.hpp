@@ -1,0 +1,305 @@
+#pragma once
+// The CPU's pass over memory: activation, extremes, grid, mask of the gradient and codes, a block of elements at a time.
+// A block stays in the first-level cache while short loops go over it, so each element is read from memory once and
+// written once. Only two of those loops depend on policies; the rest is compiled once.
+
+#include <qat/core/noise.hpp>
+#include <qat/core/quantizer.hpp>
+#include <qat/core/rounding/stochastic.hpp>
+#include <qat/ops/instruction_set.hpp>
+#include <qat/torch.hpp>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <limits>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace qat::detail {
+
+inline constexpr std::int64_t block_size = 1024;  // elements
+inline constexpr std::int64_t grain = 1 << 14;      // elements worth a task of their own
+
+/// The extremes of some numbers, by lane of a vector.
+struct Ends {
+    static constexpr int lanes = 16;
+    std::array<float, lanes> low, high;
+    std::array<int, lanes> nan{};
+
+    Ends() {
+        low.fill(std::numeric_limits<float>::infinity());
+        high.fill(-std::numeric_limits<float>::infinity());
+    }
+    void take_in(Ends const& other) {
+        for (std::size_t i = 0; i < lanes; ++i) {
+            low[i] = std::min(low[i], other.low[i]), high[i] = std::max(high[i], other.high[i]);
+            nan[i] |= other.nan[i];
+        }
+    }
+    /// +inf and -inf if there was nothing, NaN if there was any.
+    std::pair<float, float> range() const {
+        constexpr auto none = std::numeric_limits<float>::quiet_NaN();
+        if (std::ranges::any_of(nan, [](int n) { return n != 0; })) return {none, none};
+        return {std::ranges::min(low) + 0.0f, std::ranges::max(high) + 0.0f};  // no negative zeros
+    }
+};
+
+/// The grids of consecutive elements: the first one for all (per tensor), or one for each.
+struct GridRow {
+    float const *scale, *inverse, *low, *high;
+};
+
+/// Of a block: see core/noise.hpp.
+struct Noise {
+    bool wanted = false;
+    std::uint32_t key = 0, first = 0;
+};
+
+inline std::uint8_t code_byte(float code, float low) { return static_cast<std::uint8_t>(static_cast<int>(code - low)); }
+
+// ---- what depends on policies ----------------------------------------------------------------------------------
+
+/// y[i] = act(x[i]) on its grid. y may be x. If flags: whether the gradient passes, 0 or 1. If codes: c - low.
+template <class Activation, class Spec, bool Flags, bool Codes, bool Noisy> struct QuantizeKernel {
+    [[gnu::always_inline]] static void run(float const* x, std::int64_t n, GridRow g, Noise noise, float* y,
+                                           std::uint8_t* flags, std::uint8_t* codes) {
+        auto const keep = [=](std::int64_t i, float scale, float low, Code code) {
+            if constexpr (Flags)
+                flags[i] = (Spec::estimator::passes_outside | code.inside) & Activation::passes(x[i]);
+            if constexpr (Codes) codes[i] = code_byte(code.value, low);
+            y[i] = dequantize(code.value, scale);
+        };
+        auto const code = [=](std::int64_t i, float inverse, Bounds b) {
+            using R = typename Spec::rounding;
+            if constexpr (Noisy)
+                return quantize<R>(Activation::value(x[i]), inverse, b,
+                                   qat::noise(noise.key, noise.first + static_cast<std::uint32_t>(i)));
+            else
+                return quantize<R>(Activation::value(x[i]), inverse, b);
+        };
+        if constexpr (Spec::scheme::per_channel) {
+#pragma omp simd
+            for (std::int64_t i = 0; i < n; ++i)
+                keep(i, g.scale[i], g.low[i], code(i, g.inverse[i], Bounds{g.low[i], g.high[i]}));
+        } else {
+            float const scale = *g.scale, inverse = *g.inverse;
+            Bounds const b{*g.low, *g.high};
+#pragma omp simd
+            for (std::int64_t i = 0; i < n; ++i) keep(i, scale, b.low, code(i, inverse, b));
+        }
+        (void)noise, (void)flags, (void)codes;
+    }
+};
+
+/// flags: null if no mask is wanted. codes: or null; requires flags.
+template <class Activation, class Spec>
+void quantize_block(InstructionSet set, float const* x, std::int64_t n, GridRow g, Noise noise, float* y,
+                    std::uint8_t* flags, std::uint8_t* codes) {
+    auto const run = [=]<bool Noisy>(std::bool_constant<Noisy>) {
+        if (codes)
+            run_with<QuantizeKernel<Activation, Spec, true, true, Noisy>>(set, x, n, g, noise, y, flags, codes);
+        else if (flags)
+            run_with<QuantizeKernel<Activation, Spec, true, false, Noisy>>(set, x, n, g, noise, y, flags, codes);
+        else
+            run_with<QuantizeKernel<Activation, Spec, false, false, Noisy>>(set, x, n, g, noise, y, flags, codes);
+    };
+    if constexpr (Spec::rounding::stochastic)
+        if (noise.wanted) return run(std::true_type{});
+    run(std::false_type{});
+}
+using QuantizeBlock = void (*)(InstructionSet, float const*, std::int64_t, GridRow, Noise, float*, std::uint8_t*,
+                               std::uint8_t*);
+
+/// Takes in act(x). The lanes are in registers while it runs.
+template <class Activation> struct EndsKernel {
+    [[gnu::always_inline]] static void run(float const* x, std::int64_t n, Ends* ends) {
+        constexpr auto nan = std::numeric_limits<float>::quiet_NaN();
+        constexpr bool keeps_nan = Activation::value(nan) != Activation::value(nan);
+        constexpr int lanes = Ends::lanes;
+        float low[lanes], high[lanes];
+        int nans[lanes];
+        std::copy_n(ends->low.data(), lanes, low), std::copy_n(ends->high.data(), lanes, high);
+        std::copy_n(ends->nan.data(), lanes, nans);
+        auto const take_in = [&](int lane, float value) {
+            float const a = Activation::value(value);
+            low[lane] = a < low[lane] ? a : low[lane];
+            high[lane] = a > high[lane] ? a : high[lane];
+            if constexpr (keeps_nan) nans[lane] |= a != a;
+        };
+        std::int64_t at = 0;
+        for (; at + lanes <= n; at += lanes)
+#pragma omp simd
+            for (int lane = 0; lane < lanes; ++lane) take_in(lane, x[at + lane]);
+        for (int lane = 0; at < n; ++at, ++lane) take_in(lane, x[at]);
+        std::copy_n(low, lanes, ends->low.data()), std::copy_n(high, lanes, ends->high.data());
+        std::copy_n(nans, lanes, ends->nan.data());
+    }
+};
+template <class Activation> void ends_of_block(InstructionSet set, float const* x, std::int64_t n, Ends* ends) {
+    run_with<EndsKernel<Activation>>(set, x, n, ends);
+}
+using EndsOfBlock = void (*)(InstructionSet, float const*, std::int64_t, Ends*);
+
+// ---- what does not ---------------------------------------------------------------------------------------------
+
+/// y = s * c, from codes.
+template <bool Spread> struct DecodeKernel {
+    [[gnu::always_inline]] static void run(std::uint8_t const* codes, std::int64_t n, GridRow g, float* y) {
+        float const scale = *g.scale, low = *g.low;
+#pragma omp simd
+        for (std::int64_t i = 0; i < n; ++i) {
+            float const c = static_cast<float>(static_cast<int>(codes[i])) + (Spread ? g.low[i] : low);
+            y[i] = dequantize(c, Spread ? g.scale[i] : scale);
+        }
+    }
+};
+
+static_assert(std::endian::native == std::endian::little, "qat: masks of gradients are written for little-endian");
+
+/// Flags of 0 or 1, a byte each, to bits: element 8 b + k is bit k of byte b.
+struct PackKernel {
+    [[gnu::always_inline]] static void run(std::uint64_t const* flags, std::int64_t bytes, std::uint8_t* mask) {
+#pragma omp simd
+        for (std::int64_t b = 0; b < bytes; ++b) {
+            auto w = flags[b];
+            w = (w | w >> 7) & 0x0003000300030003u;
+            w = (w | w >> 14) & 0x0000000f0000000fu;
+            mask[b] = static_cast<std::uint8_t>(w | w >> 28);
+        }
+    }
+};
+inline std::int64_t mask_bytes(std::int64_t elements) { return (elements + 63) / 64 * 8; }
+
+/// dx = bit ? dy : 0. dx may be dy.
+struct MaskKernel {
+    static constexpr auto bits = [] {
+        std::array<std::uint32_t, 32> powers{};
+        for (unsigned i = 0; i < 32; ++i) powers[i] = 1u << i;
+        return powers;
+    }();
+    [[gnu::always_inline]] static void run(float const* dy, std::uint32_t const* words, std::int64_t n, float* dx) {
+        std::int64_t at = 0;
+        for (; at + 32 <= n; at += 32) {
+            auto const word = words[at / 32];
+            float const* const in = dy + at;
+            float* const out = dx + at;
+#pragma omp simd
+            for (unsigned i = 0; i < 32; ++i) {
+                float const d = in[i];
+                out[i] = (word & bits[i]) != 0 ? d : 0.0f;
+            }
+        }
+        for (; at < n; ++at) dx[at] = (words[at / 32] >> (at % 32) & 1u) != 0 ? dy[at] : 0.0f;
+    }
+};
+
+// ---- the pass --------------------------------------------------------------------------------------------------
+
+/// Grids by channel, ready for the loops; one entry if per tensor.
+struct Grids {
+    std::vector<float> scale, inverse, low, high;
+    bool per_channel = false;
+    std::int64_t run = 1, channels = 1;  // element i, as it lies in memory, belongs to channel i / run % channels
+};
+
+/// Grids written out for every element of a block.
+struct SpreadGrids {
+    float scale[block_size], inverse[block_size], low[block_size], high[block_size];
+
+    GridRow fill(Grids const& g, std::int64_t from, std::int64_t n) {
+        for (std::int64_t at = 0, length; at < n; at += length) {
+            auto const c = (from + at) / g.run % g.channels;
+            if (g.run == 1) {  // neighbours are neighbouring channels
+                length = std::min(n - at, g.channels - c);
+                auto const copy = [=](std::vector<float> const& by_channel, float* to) {
+                    std::copy_n(by_channel.data() + c, length, to + at);
+                };
+                copy(g.scale, scale), copy(g.inverse, inverse), copy(g.low, low), copy(g.high, high);
+            } else {
+                length = std::min(n - at, g.run - (from + at) % g.run);
+                auto const repeat = [=](std::vector<float> const& by_channel, float* to) {
+                    std::fill_n(to + at, length, by_channel[static_cast<std::size_t>(c)]);
+                };
+                repeat(g.scale, scale), repeat(g.inverse, inverse), repeat(g.low, low), repeat(g.high, high);
+            }
+        }
+        return {scale, inverse, low, high};
+    }
+};
+
+/// Calls f(from, n, grids of these elements, ends) for consecutive blocks of at most block_size elements, in parallel. What
+/// f adds to the ends is merged; the result does not depend on the number of threads. grids: may be null.
+template <class F> Ends for_each_block(std::int64_t numel, Grids const* grids, F const& f) {
+    auto const chunk = [&](std::int64_t begin, std::int64_t end, Ends ends) {
+        std::optional<SpreadGrids> spread;
+        GridRow row{};
+        if (grids && grids->per_channel) spread.emplace();
+        else if (grids) row = {grids->scale.data(), grids->inverse.data(), grids->low.data(), grids->high.data()};
+        for (auto b = begin; b < end; ++b) {
+            auto const from = b * block_size, n = std::min(block_size, numel - from);
+            if (spread) row = spread->fill(*grids, from, n);
+            f(from, n, row, ends);
+        }
+        return ends;
+    };
+    auto const merge_ends = [](Ends a, Ends const& b) {
+        a.take_in(b);
+        return a;
+    };
+    auto const blocks = (numel + block_size - 1) / block_size;
+    return at::parallel_reduce(0, blocks, grain / block_size, Ends{}, chunk, merge_ends);
+}
+
+/// What is done to one tensor of n elements.
+struct Pass {
+    float const* x = nullptr;
+    float* y = nullptr;              // may be x
+    std::int64_t n = 0;
+    std::uint8_t* mask = nullptr;    // mask_bytes(n), or null
+    std::uint8_t* codes = nullptr;   // n, or null
+    QuantizeBlock quantize = nullptr;
+    EndsOfBlock ends = nullptr;      // null: the extremes are not wanted
+    std::optional<std::uint64_t> seed;  // of the noise of a stochastic rounding; none: it rounds without
+};
+
+/// The extremes of act(x), if wanted.
+inline Ends perform(Pass const& p, Grids const& grids, InstructionSet set = best_instruction_set()) {
+    return for_each_block(p.n, &grids, [&](std::int64_t from, std::int64_t n, GridRow row, Ends& ends) {
+        std::array<std::uint64_t, block_size / 8> words;
+        auto* const flags = p.mask || p.codes ? reinterpret_cast<std::uint8_t*>(words.data()) : nullptr;
+        if (p.ends) p.ends(set, p.x + from, n, &ends);
+        Noise noise;
+        if (p.seed) {
+            auto const first = static_cast<std::uint64_t>(from);
+            noise = {true, noise_key(*p.seed, static_cast<std::uint32_t>(first >> 32)),
+                     static_cast<std::uint32_t>(first)};
+        }
+        p.quantize(set, p.x + from, n, row, noise, p.y + from, flags, p.codes ? p.codes + from : nullptr);
+        if (p.mask) {
+            auto const bytes = mask_bytes(n);
+            std::fill(flags + n, flags + 8 * bytes, std::uint8_t{0});
+            run_with<PackKernel>(set, static_cast<std::uint64_t const*>(words.data()), bytes, p.mask + from / 8);
+        }
+    });
+}
+
+inline void decode(std::uint8_t const* codes, std::int64_t numel, float* y, Grids const& grids,
+                   InstructionSet set = best_instruction_set()) {
+    for_each_block(numel, &grids, [&](std::int64_t from, std::int64_t n, GridRow row, Ends&) {
+        if (grids.per_channel) run_with<DecodeKernel<true>>(set, codes + from, n, row, y + from);
+        else run_with<DecodeKernel<false>>(set, codes + from, n, row, y + from);
+    });
+}
+
+/// mask: words, as perform() packed it.
+inline void apply_mask(float const* dy, std::uint8_t const* mask, std::int64_t numel, float* dx,
+                       InstructionSet set = best_instruction_set()) {
+    auto const* words = reinterpret_cast<std::uint32_t const*>(mask);
+    for_each_block(numel, nullptr, [&](std::int64_t from, std::int64_t n, GridRow, Ends&) {
+        run_with<MaskKernel>(set, dy + from, words + from / 32, n, dx + from);
+    });
+}
+
+}  // namespace qat::detail

@@ -1,0 +1,156 @@
+#pragma once
+// Learned quantization on the CPU: one pass forward, one pass backward. Sums do not depend on the number of threads.
+
+#include <qat/ops/instruction_set.hpp>
+#include <qat/ops/learned/parameter.hpp>
+
+#include <algorithm>
+#include <vector>
+
+namespace qat::detail {
+
+// Elements that one task works on without a break, and that have one sum: a block of a tensor, or a channel.
+struct Parts {
+    std::int64_t outer, count, length;  // x as [outer, count, length]; the last block may be shorter
+};
+template <class Scheme> Parts parts(torch::Tensor const& x) {
+    constexpr std::int64_t whole = 1 << 14;
+    if (!Scheme::per_channel) return {1, (x.numel() + whole - 1) / whole, whole};
+    std::int64_t outer = 1, length = 1;
+    for (std::int64_t d = 0; d < x.dim(); ++d)
+        if (d != Scheme::axis) (d < Scheme::axis ? outer : length) *= x.size(d);
+    return {outer, x.size(Scheme::axis), length};
+}
+
+// f(part, first element, how many), the parts of one task in the order of memory.
+template <class F> void for_each_part(Parts const& p, std::int64_t numel, F&& f) {
+    if (numel == 0) return;
+    auto const at_least = std::max<std::int64_t>(1, (1 << 14) / (p.outer * p.length));
+    at::parallel_for(0, p.count, at_least, [&](std::int64_t from, std::int64_t to) {
+        for (std::int64_t o = 0; o < p.outer; ++o)
+            for (auto part = from; part < to; ++part) {
+                auto const first = (o * p.count + part) * p.length;
+                f(part, first, std::min(p.length, numel - first));
+            }
+    });
+}
+
+struct Sums {
+    double parameter = 0, offset = 0;
+};
+
+// y = s * quantize(x)
+template <class Rounding> struct LearnedForwardKernel {
+    [[gnu::always_inline]] static void run(float const* x, float* y, std::int64_t count, float scale,
+                                           Bounds b) {
+        float const inverse = 1.0f / scale;
+#pragma omp simd
+        for (std::int64_t i = 0; i < count; ++i)
+            y[i] = dequantize(quantize<Rounding>(x[i], inverse, b).value, scale);
+    }
+};
+
+// dx = dy * slope.input and the sums of dy * slope.parameter, dy * slope.offset. dx: null if nobody asks for it.
+// Sums are taken in eight lanes, so that every instruction set adds in the same order.
+template <class Estimator, class Rounding> struct LearnedBackwardKernel {
+    [[gnu::always_inline]] static Sums run(float const* x, float const* dy, float* dx, std::int64_t count,
+                                           LearnedGrid g) {
+        constexpr std::int64_t chunk = 256;
+        constexpr bool has_offset = Estimator::learns == Learns::step_and_offset;
+        float parameter[chunk], offset[chunk], nobody[chunk];
+        Lanes parameters, offsets;
+        for (std::int64_t begin = 0; begin < count; begin += chunk) {
+            auto const n = count - begin < chunk ? count - begin : chunk;
+            auto const* in = x + begin;
+            auto const* up = dy + begin;
+            auto* out = dx ? dx + begin : nobody;
+#pragma omp simd
+            for (std::int64_t i = 0; i < n; ++i) {
+                Slope const slope = Estimator::template slope<Rounding>(in[i], g);
+                out[i] = slope.input ? up[i] : 0.0f;
+                parameter[i] = up[i] * slope.parameter;
+                if constexpr (has_offset) offset[i] = up[i] * slope.offset;
+            }
+            parameters.add(parameter, n);
+            if constexpr (has_offset) offsets.add(offset, n);
+        }
+        return {parameters.sum(), offsets.sum()};
+    }
+
+private:
+    struct Lanes {
+        double lane[8]{};
+
+        [[gnu::always_inline]] void add(float* v, std::int64_t n) {
+            for (; n % 8 != 0; ++n) v[n] = 0;
+            for (std::int64_t i = 0; i < n; i += 8)
+#pragma omp simd
+                for (int j = 0; j < 8; ++j) lane[j] += static_cast<double>(v[i + j]);
+        }
+        [[gnu::always_inline]] double sum() const {
+            return ((lane[0] + lane[1]) + (lane[2] + lane[3])) + ((lane[4] + lane[5]) + (lane[6] + lane[7]));
+        }
+    };
+};
+
+template <LearningSpec Spec>
+LearnedGrid kernel_grid(float scale, std::int32_t zero, float parameter, Levels levels) {
+    LearnedGrid g{1.0f / scale, bounds(levels.lo, levels.hi, zero), static_cast<float>(zero), 0.0f};
+    if constexpr (Spec::estimator::learns == Learns::clip) g.clip = Spec::estimator::clip(parameter, levels);
+    return g;
+}
+
+// x: dense; contiguous if the scheme is per channel.
+template <LearningSpec Spec>
+torch::Tensor learned_forward_cpu(torch::Tensor const& x, GridTensors const& grid, Levels levels,
+                                  InstructionSet set = best_instruction_set()) {
+    auto const y = torch::empty_like(x);
+    auto const* s = grid.scale.data_ptr<float>();
+    auto const* z = grid.zero_point.data_ptr<std::int32_t>();
+    auto const* in = x.data_ptr<float>();
+    auto* out = y.template data_ptr<float>();
+    for_each_part(parts<typename Spec::scheme>(x), x.numel(), [&](auto part, auto first, auto count) {
+        auto const c = Spec::scheme::per_channel ? part : 0;
+        run_with<LearnedForwardKernel<typename Spec::rounding>>(set, in + first, out + first, count, s[c],
+                                                                bounds(levels.lo, levels.hi, z[c]));
+    });
+    return y;
+}
+
+// Sums over the elements that share a parameter, before the factor.                                    [] or [C], double
+struct LearnedGradients {
+    torch::Tensor input, parameter, offset;
+};
+
+// dy: laid out as x. wants_input: dx is asked for.
+template <LearningSpec Spec>
+LearnedGradients learned_backward_cpu(torch::Tensor const& x, torch::Tensor const& dy,
+                                      GridTensors const& grid, torch::Tensor const& parameter, Levels levels,
+                                      bool wants_input, InstructionSet set = best_instruction_set()) {
+    auto const dx = wants_input ? torch::empty_like(x) : torch::Tensor();
+    auto const* in = x.data_ptr<float>();
+    auto const* up = dy.data_ptr<float>();
+    auto const* s = grid.scale.data_ptr<float>();
+    auto const* z = grid.zero_point.data_ptr<std::int32_t>();
+    auto const* p = parameter.data_ptr<float>();
+    auto* out = wants_input ? dx.template data_ptr<float>() : nullptr;
+    auto const all = parts<typename Spec::scheme>(x);
+    std::vector<Sums> sums(static_cast<std::size_t>(all.count));
+    for_each_part(all, x.numel(), [&](auto part, auto first, auto count) {
+        auto const c = Spec::scheme::per_channel ? part : 0;
+        auto const one = run_with<LearnedBackwardKernel<typename Spec::estimator, typename Spec::rounding>>(
+            set, in + first, up + first, out ? out + first : nullptr, count,
+            kernel_grid<Spec>(s[c], z[c], p[c], levels));
+        auto& sum = sums[static_cast<std::size_t>(part)];
+        sum.parameter += one.parameter, sum.offset += one.offset;
+    });
+    auto const total = torch::zeros(grid.scale.sizes(), torch::kDouble), offset = torch::zeros_like(total);
+    for (std::size_t i = 0; i < sums.size(); ++i) {
+        auto const c = Spec::scheme::per_channel ? i : 0;
+        total.data_ptr<double>()[c] += sums[i].parameter;
+        offset.data_ptr<double>()[c] += sums[i].offset;
+    }
+    return {dx, total, offset};
+}
+
+}  // namespace qat::detail

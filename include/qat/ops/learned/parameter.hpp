@@ -1,0 +1,142 @@
+#pragma once
+// Learned parameters and the grids that they mean. The scalar rules are the estimators' (core/estimator/*.hpp).
+
+#include <qat/core/estimator/learned_step.hpp>
+#include <qat/core/estimator/pact.hpp>
+#include <qat/core/estimator/trained_threshold.hpp>
+#include <qat/core/quantizer.hpp>
+#include <qat/ops/choose_grid.hpp>
+#include <qat/ops/range.hpp>
+#include <qat/torch.hpp>
+
+#include <cmath>
+
+namespace qat {
+
+/// What an estimator trains: [] or [C] each, float32.
+struct LearnedTensors {
+    torch::Tensor parameter;  // step, log2 threshold or clip
+    torch::Tensor offset;     // of LearnedStepAndOffset; else undefined
+};
+
+/// A quantizer whose estimator trains a parameter.
+template <class Q>
+concept LearningSpec = QuantizerSpec<Q> && Q::estimator::learns != Learns::nothing;
+
+/// The grid of one parameter value.
+template <LearningSpec Spec>
+QAT_HOST_DEVICE constexpr ScaleZero learned_grid(float p, float offset, Levels levels) {
+    using E = typename Spec::estimator;
+    if constexpr (E::learns == Learns::log2_threshold)
+        return E::template grid<Spec::scale::way>(p, offset, levels);
+    else
+        return E::grid(p, offset, levels);
+}
+
+namespace detail {
+// The same for tensors on any device; tests hold the two together bit for bit.
+template <LearningSpec Spec> GridTensors learned_grid_on_device(LearnedTensors const& p, Levels levels) {
+    constexpr auto learns = Spec::estimator::learns;
+    auto const lo = static_cast<double>(levels.lo), hi = static_cast<double>(levels.hi);
+    auto const limited = [](torch::Tensor const& x, double low, double high) {  // NaN becomes low
+        return torch::where(x > low, x, torch::full_like(x, low)).clamp_max(high);
+    };
+    auto const zero = torch::zeros_like(p.parameter, p.parameter.options().dtype(torch::kInt));
+    if constexpr (learns == Learns::step) {
+        return {limited(p.parameter, smallest_scale, largest_scale), zero};
+    } else if constexpr (learns == Learns::step_and_offset) {
+        auto const s = limited(p.parameter, smallest_scale, largest_scale);
+        return {s, limited(-p.offset / s, lo, hi).round().to(torch::kInt)};
+    } else if constexpr (learns == Learns::clip) {
+        auto const steps = static_cast<float>(hi);
+        auto const clip = limited(p.parameter, smallest_scale * steps, largest_scale * steps);
+        return {clip / torch::full_like(clip, hi),
+                zero};  // by a number, CUDA would multiply by its rounded reciprocal
+    } else {
+        constexpr auto way = Spec::scale::way;
+        double const least = exponent(smallest_scale * static_cast<float>(levels.hi + 1), Ceil);
+        auto const t = limited(p.parameter, least - 1, 128);
+        auto const even = t.round();
+        auto const k = way == Toward::up     ? t.ceil()
+                       : way == Toward::down ? t.floor()
+                                             : even + (t - even == 0.5f);
+        auto const biased = limited(k, least, 127).to(torch::kInt) + 127;  // a float's exponent bits
+        return {(biased * (1 << 23)).view(torch::kFloat) / (hi + 1), zero};
+    }
+}
+}  // namespace detail
+
+/// The grid that a learned function uses for this parameter, bit for bit: for export, descriptions, integer engines.
+/// The scale is legal whatever the parameter: a step that is negative, tiny or NaN gives smallest_scale.  [] or [C] each
+template <LearningSpec Spec>
+GridTensors grid_of_parameter(LearnedTensors const& learned,
+                              Levels levels = levels_of<typename Spec::format>) {
+    torch::NoGradGuard no_grad;
+    auto const parameter = learned.parameter.detach().contiguous();
+    auto const offset = learned.offset.defined() ? learned.offset.detach().contiguous() : torch::Tensor();
+    if (!parameter.is_cpu()) return detail::learned_grid_on_device<Spec>({parameter, offset}, levels);
+    GridTensors const grid{torch::empty_like(parameter),
+                           torch::empty_like(parameter, parameter.options().dtype(torch::kInt))};
+    auto const* p = parameter.template data_ptr<float>();
+    auto const* o = offset.defined() ? offset.template data_ptr<float>() : nullptr;
+    for (std::int64_t c = 0; c < parameter.numel(); ++c) {
+        auto const g = learned_grid<Spec>(p[c], o ? o[c] : 0.0f, levels);
+        grid.scale.template data_ptr<float>()[c] = g.scale;
+        grid.zero_point.template data_ptr<std::int32_t>()[c] = g.zero_point;
+    }
+    return grid;
+}
+
+/// The parameter that means this grid, exactly (PACT: up to the rounding of alpha / hi). For thresholds there is a whole
+/// interval of those: its middle, so that no small step leaves it.                                      [] or [C] each
+template <LearningSpec Spec>
+LearnedTensors initial_parameter(GridTensors const& grid, Levels levels = levels_of<typename Spec::format>) {
+    torch::NoGradGuard no_grad;
+    constexpr auto learns = Spec::estimator::learns;
+    if constexpr (learns == Learns::step) {
+        return {grid.scale.clone(), {}};
+    } else if constexpr (learns == Learns::step_and_offset) {
+        return {grid.scale.clone(), -grid.scale * grid.zero_point};
+    } else if constexpr (learns == Learns::clip) {
+        return {grid.scale * static_cast<double>(levels.hi), {}};
+    } else {
+        constexpr auto way = Spec::scale::way;
+        constexpr double middle = way == Toward::up ? -0.5 : way == Toward::down ? 0.5 : 0.0;
+        auto const k = exponent(grid.scale * static_cast<double>(levels.hi + 1), Toward::nearest);
+        return {k.to(torch::kFloat) + middle, {}};
+    }
+}
+
+/// The parameter to start with for this tensor. Steps: 2 * mean|x| / sqrt(hi), as LSQ; the others: the grid that covers
+/// the extremes of x. Empty tensors give the smallest grid.                                              [] or [C] each
+template <LearningSpec Spec>
+LearnedTensors initial_parameter(torch::Tensor const& x, Levels levels = levels_of<typename Spec::format>) {
+    torch::NoGradGuard no_grad;
+    using Scheme = typename Spec::scheme;
+    if constexpr (Spec::estimator::learns == Learns::step) {
+        auto const size = x.detach().to(torch::kFloat).abs();
+        auto const mean =
+            Scheme::per_channel ? size.transpose(0, Scheme::axis).flatten(1).mean(1) : size.mean();
+        auto const step = mean * (2 / std::sqrt(static_cast<double>(levels.hi)));
+        return {torch::where(step > smallest_scale, step, torch::full_like(step, smallest_scale)), {}};
+    } else {
+        auto const seen = range<Scheme>(x);
+        return initial_parameter<Spec>(choose_grid<Spec>(seen.min, seen.max, levels), levels);
+    }
+}
+
+/// Bits step down: steps grow so that the range stays; thresholds and clips are ends of ranges already. In place.
+template <LearningSpec Spec> void change_levels(LearnedTensors& learned, Levels from, Levels to) {
+    torch::NoGradGuard no_grad;
+    constexpr auto learns = Spec::estimator::learns;
+    if constexpr (learns == Learns::step || learns == Learns::step_and_offset) {
+        auto const more = static_cast<double>(from.hi - from.lo) / static_cast<double>(to.hi - to.lo);
+        if constexpr (learns ==
+                      Learns::step_and_offset)  // offset + s * lo, the lower end of the range, stays
+            learned.offset.add_(learned.parameter,
+                                static_cast<double>(from.lo) - more * static_cast<double>(to.lo));
+        learned.parameter.mul_(more);
+    }
+}
+
+}  // namespace qat

@@ -1,0 +1,212 @@
+#pragma once
+// What the fused operation on a device must compute: the scalar rules, one element after the other. The same checks for
+// torch's operators, for the kernels run on the CPU, and for a GPU.
+
+#include "support/doctest.hpp"
+
+#include <qat/ops/cuda/fused.hpp>
+
+#include <limits>
+#include <vector>
+
+namespace rules {
+using namespace qat;
+
+inline constexpr auto not_a_number = std::numeric_limits<float>::quiet_NaN();
+inline constexpr auto inf = std::numeric_limits<float>::infinity();
+
+template <class A, class S> struct Case {
+    using activation = A;
+    using spec = S;
+};
+
+// Every activation, rounding and scheme that kernels know, each with several of the others.
+template <class F> void for_each_case(F&& f) {
+    f(Case<Identity, Quantizer<Int<8>, PerTensorAffine>>{});
+    f(Case<ReLU, Quantizer<Int<8>, PerTensorAffine>>{});
+    f(Case<ReLU6, Quantizer<UInt<8>, PerTensorAffine>>{});
+    f(Case<ReLU, Quantizer<Int<4>, PerTensorSymmetric, HalfUp>>{});
+    f(Case<Identity, Quantizer<Int<8>, PerTensorSymmetric, HalfAwayFromZero>>{});
+    f(Case<ReLU6, Quantizer<Int<8>, PerTensorAffine, RoundDown>>{});
+    f(Case<Identity, Quantizer<Int<8>, PerTensorAffine, Stochastic>>{});
+    f(Case<ReLU, Quantizer<Int<8>, PerTensorAffine, PassThrough>>{});
+    f(Case<Identity, Quantizer<Int<8>, PerTensorAffine, PassThrough>>{});
+    f(Case<Identity, Quantizer<Int<8>, PerChannelAffine<0>>>{});
+    f(Case<Identity, Quantizer<Int<8>, PerChannelAffine<1>, HalfUp>>{});
+    f(Case<ReLU, Quantizer<Int<8>, PerChannelSymmetric<1>, Stochastic>>{});
+}
+
+// Ties, zeros of both signs, values far outside; NaN and infinities.                               [3, 5, 7, 6]
+inline torch::Tensor sample() {
+    torch::manual_seed(3);
+    auto const x = torch::randn({3, 5, 7, 6}) * 3;
+    auto flat = x.view({-1});
+    float const special[] = {0.0f, -0.0f, 0.5f,   1.5f,   -2.5f,        0.25f, -0.25f,
+                             6.0f, 1e30f, -1e30f, 1e-30f, not_a_number, inf,   -inf};
+    for (std::size_t i = 0; i < std::size(special); ++i)
+        flat[static_cast<std::int64_t>(40 * i + 3)] = special[i];
+    return x;
+}
+
+// The same numbers in several layouts: all dense but the last two.
+inline std::vector<torch::Tensor> layouts(torch::Tensor const& x) {
+    auto const wide = torch::zeros({3, 5, 7, 12}).slice(3, 0, 12, 2);
+    wide.copy_(x);
+    auto shifted = torch::zeros({x.numel() + 1}).slice(0, 1).view(x.sizes());  // memory that is not aligned
+    shifted.copy_(x);
+    return {x,
+            x.contiguous(torch::MemoryFormat::ChannelsLast),
+            x.permute({2, 0, 3, 1}).contiguous().permute({1, 3, 0, 2}),
+            shifted,
+            wide,
+            x.slice(0, 0, 1).expand({3, 5, 7, 6})};
+}
+
+template <class Q> GridTensors grid_for(torch::Tensor const& x, double step = 0.25) {
+    auto const shape = Q::scheme::per_channel ? std::vector<std::int64_t>{x.size(Q::scheme::axis)}
+                                              : std::vector<std::int64_t>{};
+    auto const options = torch::TensorOptions(x.device());
+    auto const n = Q::scheme::per_channel ? shape[0] : 1;
+    auto const scale = step * (1 + 0.37 * torch::arange(n, options.dtype(torch::kFloat)));
+    auto const zero = torch::arange(n, options.dtype(torch::kInt)) * (Q::scheme::symmetric ? 0 : 3) +
+                      (Q::scheme::symmetric ? 0 : 5);
+    return {scale.reshape(shape), zero.reshape(shape)};
+}
+
+struct Expected {
+    torch::Tensor y, dx, codes;
+    RangeTensors seen;
+};
+
+// The slow, obvious version: one element after the other through the scalar rules. The place in memory, which noise
+// follows, is that of a dense tensor with x's strides, or of a contiguous one.
+template <class A, class Q>
+Expected by_hand(torch::Tensor const& x, torch::Tensor const& dy, GridTensors const& g, Levels levels,
+                 cuda::Request const& request) {
+    using R = typename Q::rounding;
+    auto const dense = x.is_non_overlapping_and_dense() ? x : x.contiguous();
+    auto const y = torch::empty_like(dense, torch::kFloat), dx = torch::empty_like(y);
+    auto const codes = torch::empty_like(y, torch::kByte);
+    auto const s = g.scale.reshape({-1}), z = g.zero_point.reshape({-1});
+    auto const low = torch::full(g.scale.sizes(), inf), high = -low;
+    std::vector<std::int64_t> at(static_cast<std::size_t>(x.dim()), 0);
+    for (std::int64_t i = 0; i < x.numel(); ++i) {
+        std::int64_t place = 0;
+        for (std::size_t d = 0; d < at.size(); ++d)
+            place += at[d] * dense.stride(static_cast<std::int64_t>(d));
+        auto const read = [&](torch::Tensor t) {
+            for (auto const k : at) t = t[k];
+            return t.item<float>();
+        };
+        auto const c = Q::scheme::per_channel ? at[Q::scheme::axis] : 0;
+        float const value = read(x), scale = s[c].template item<float>(), act = A::value(value);
+        auto const b = bounds(levels.lo, levels.hi, z[c].template item<std::int32_t>());
+        Code code{};
+        if constexpr (R::stochastic) {
+            code = request.noise ? quantize<R>(act, 1.0f / scale, b,
+                                               uniform_noise(request.seed, static_cast<std::uint64_t>(place)))
+                                 : quantize<R>(act, 1.0f / scale, b);
+        } else {
+            code = quantize<R>(act, 1.0f / scale, b);
+        }
+        bool const passes = A::passes(value) && (code.inside || Q::estimator::passes_outside);
+        y.data_ptr<float>()[place] = dequantize(code.value, scale);
+        dx.data_ptr<float>()[place] = passes ? read(dy) : 0.0f;
+        codes.data_ptr<std::uint8_t>()[place] = static_cast<std::uint8_t>(code.value - b.low);
+        auto& least = low.data_ptr<float>()[c];
+        auto& most = high.data_ptr<float>()[c];
+        least = act < least || act != act ? act : least;
+        most = act > most || act != act ? act : most;
+        for (auto d = x.dim() - 1; d >= 0; --d) {
+            if (++at[static_cast<std::size_t>(d)] < x.size(d)) break;
+            at[static_cast<std::size_t>(d)] = 0;
+        }
+    }
+    return {y, dx, codes, {low, high}};
+}
+
+inline bool same(torch::Tensor const& a, torch::Tensor const& b) {
+    return torch::equal(a.nan_to_num(1e38), b.nan_to_num(1e38));
+}
+
+// k: null for torch's operators. Everything is computed on the device and compared on the CPU.
+template <class A, class Q>
+void check_against_rules(torch::Tensor const& sample, cuda::Kernels const* k,
+                         Levels levels = levels_of<typename Q::format>, torch::Device device = torch::kCPU) {
+    constexpr std::int64_t axis = Q::scheme::per_channel ? Q::scheme::axis : -1;
+    auto const x = sample.to(device);
+    auto const host = x.cpu();  // may be laid out differently from sample
+    auto const g = grid_for<Q>(host);
+    GridTensors const grid{g.scale.to(device), g.zero_point.to(device)};
+    torch::manual_seed(4);
+    auto const dy = torch::randn(x.sizes());
+    RangeTensors seen;
+    cuda::Request const request{.seen = &seen, .codes = true, .noise = true, .seed = 0x123456789};
+    auto const want = by_hand<A, Q>(host, dy, g, levels, request);
+    auto const leaf = x.detach().requires_grad_();
+    auto const got = cuda::activate_and_quantize<A, Q>(leaf, grid, levels, request, k);
+    CHECK((got.y.scalar_type() == torch::kFloat));
+    CHECK((got.y.device() == x.device()));
+    CHECK(torch::equal(got.y.detach().cpu(), want.y));
+    CHECK(torch::equal(got.codes.cpu(), want.codes));
+    CHECK(!got.codes.requires_grad());
+    CHECK(same(seen.min.cpu(), want.seen.min));
+    CHECK(same(seen.max.cpu(), want.seen.max));
+    got.y.backward(dy.to(device));
+    CHECK(torch::equal(leaf.grad().cpu(), want.dx.to(x.scalar_type())));
+    torch::NoGradGuard no_grad;
+    cuda::Request const plain{.noise = true, .seed = 0x123456789};
+    CHECK(torch::equal(cuda::activate_and_quantize<A, Q>(x, grid, levels, plain, k).y.cpu(), want.y));
+    if (k)
+        CHECK(torch::equal(cuda::decode(*k, got.codes, grid.scale, grid.zero_point, levels, axis).cpu(),
+                           want.y));
+}
+
+// cuda::learned_backward against the sum of the scalar slopes.
+template <class E, class R>
+void check_learned(torch::Tensor const& sample, cuda::Kernels const& k, cuda::LearnedKind kind,
+                   std::int64_t axis, torch::Device device = torch::kCPU) {
+    torch::manual_seed(8);
+    auto const x = sample.to(device);
+    auto const dy = torch::randn(x.sizes());
+    Levels const levels{-8, 7};
+    auto const channels = axis < 0 ? 1 : x.size(axis);
+    auto const scale = 0.25f * (1 + 0.3f * torch::arange(channels, torch::kFloat));
+    auto const zero = torch::arange(channels, torch::kInt) % 3;
+    cuda::KernelPlan const plan{.rounding = *cuda::rounding_kind<R>(), .levels = levels, .axis = axis};
+    auto const run = [&] {
+        return cuda::learned_backward(k, x, dy.to(device), scale.to(device), zero.to(device),
+                                      torch::full({1}, 1.7f).to(device), kind, plan);
+    };
+    auto const got = run(), again = run();
+    std::vector<double> parameter(static_cast<std::size_t>(channels)), offset(parameter), size(parameter);
+    auto const dx = torch::empty(x.sizes()), in = x.cpu().contiguous();
+    std::int64_t inner = 1;
+    for (auto d = axis + 1; axis >= 0 && d < x.dim(); ++d) inner *= x.size(d);
+    for (std::int64_t i = 0; i < x.numel(); ++i) {
+        auto const c = axis < 0 ? 0 : i / inner % channels;
+        auto const z = zero.template data_ptr<std::int32_t>()[c];
+        LearnedGrid grid{1.0f / scale.template data_ptr<float>()[c], bounds(levels.lo, levels.hi, z),
+                         static_cast<float>(z), 0};
+        if constexpr (E::learns == Learns::clip) grid.clip = E::clip(1.7f, levels);
+        Slope const slope = E::template slope<R>(in.data_ptr<float>()[i], grid);
+        float const up = dy.template data_ptr<float>()[i];
+        dx.template data_ptr<float>()[i] = slope.input ? up : 0.0f;
+        auto const at = static_cast<std::size_t>(c);
+        parameter[at] += static_cast<double>(up * slope.parameter);
+        offset[at] += static_cast<double>(up * slope.offset);
+        size[at] += static_cast<double>(std::abs(up * slope.parameter));
+    }
+    CHECK(torch::equal(got.dx.cpu(), dx));
+    CHECK(got.parameter.dim() == (axis < 0 ? 0 : 1));
+    for (std::size_t c = 0; c < parameter.size(); ++c) {
+        auto const at = static_cast<std::int64_t>(c);
+        CHECK(std::abs(got.parameter.reshape({-1})[at].template item<double>() - parameter[c]) <=
+              1e-6 * size[c]);
+        CHECK(std::abs(got.offset.reshape({-1})[at].template item<double>() - offset[c]) <= 1e-5);
+    }
+    CHECK(torch::equal(got.parameter, again.parameter));
+    CHECK(torch::equal(got.offset, again.offset));
+}
+
+}  // namespace rules
