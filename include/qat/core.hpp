@@ -6,6 +6,7 @@
 #include <qat/core/describe.hpp>
 #include <qat/core/experiment.hpp>
 #include <qat/core/quantizer.hpp>
+#include <qat/core/requantize.hpp>
 #include <qat/graph/dot.hpp>
 #include <qat/graph/graph.hpp>
 #include <qat/graph/scale_groups.hpp>

@@ -243,13 +243,13 @@ TEST_CASE_TEMPLATE("rounding by data is never worse than nearest, is baked, and 
 
 TEST_CASE("the objective of rounding is the mean squared error of the layer's result") {
     torch::manual_seed(3);
-    auto const x = torch::randn({64, 6}) + 2 * torch::randn({64, 1});  // alike, as neighbours in an image are
-    auto const w = torch::randn({4, 6}), r = 0.1 * torch::randn({64, 4});
+    auto const x = torch::randn({64, 10}) + 2 * torch::randn({64, 1});  // alike, as neighbours in an image are
+    auto const w = torch::randn({8, 10}), r = 0.1 * torch::randn({64, 8});
     RoundingProblem p{.weight = w,
                       .nearest = torch::round(w / 0.25),
-                      .step = torch::full({4, 1}, 0.25),
-                      .low = torch::full({4, 1}, -128.0),
-                      .high = torch::full({4, 1}, 127.0),
+                      .step = torch::full({8, 1}, 0.25),
+                      .low = torch::full({8, 1}, -128.0),
+                      .high = torch::full({8, 1}, 127.0),
                       .moments = x.t().mm(x) / 64,
                       .wanted = r.t().mm(x) / 64,
                       .offset = r.square().mean(0)};
@@ -259,12 +259,12 @@ TEST_CASE("the objective of rounding is the mean squared error of the layer's re
     CHECK((p.error(found) <= p.error(p.nearest)).all().item<bool>());
     auto const away = found - w / 0.25;
     CHECK((away.abs() < 1).all().item<bool>());
-    // All 64 roundings of a row: the best is hardly better.
+    // All 1024 roundings of a row: the best is hardly better.
     auto const floor = torch::floor(w / 0.25);
-    auto best = torch::full({4}, 1e9);
-    for (int choice = 0; choice < 64; ++choice) {
-        auto up = torch::zeros({6});
-        for (int k = 0; k < 6; ++k) up[k] = (choice >> k) & 1;
+    auto best = torch::full({8}, 1e9);
+    for (int choice = 0; choice < 1024; ++choice) {
+        auto up = torch::zeros({10});
+        for (int k = 0; k < 10; ++k) up[k] = (choice >> k) & 1;
         best = torch::minimum(best, p.error(floor + up));
     }
     auto const gained = p.error(p.nearest).mean() - p.error(found).mean();

@@ -287,7 +287,7 @@ TEST_CASE("per channel is a loop of per tensor, for every axis and layout, with 
                        activate_and_quantize<Identity, Tensor8>(x, {one.scale[0], one.zero_point[0]})));
     GridTensors const none{torch::empty({0}), torch::empty({0}, torch::kInt)};
     CHECK(activate_and_quantize<Identity, C>(torch::empty({0, 9}), none).numel() == 0);
-    CHECK_THROWS_AS(activate_and_quantize<Identity, C>(finite_sample({3, 9}), one), c10::Error);
+    CHECK_THROWS_AS((activate_and_quantize<Identity, C>(finite_sample({3, 9}), one)), c10::Error);
 }
 
 TEST_CASE("fewer levels than the format's are respected") {
@@ -432,7 +432,7 @@ TEST_CASE("a coded convolution has the values and gradients of torch's, bit for 
         for (bool coded_weights : {false, true})
             for (std::int64_t stride : {1, 2}) {
                 auto const run = [&](bool coded) {
-                    auto const lx = x.contiguous(format).requires_grad_(), lw = w.clone().requires_grad_(),
+                    auto const lx = x.clone(format).requires_grad_(), lw = w.clone().requires_grad_(),
                                lb = b.clone().requires_grad_();
                     auto const q = on_grid(lx, coded);
                     auto const weight = activate_and_quantize<Identity, PerChannel>(

@@ -139,6 +139,26 @@ TEST_CASE("the largest range of several is kept whole, not mixed with the others
     CHECK(grid->named_buffers()["max"].item<float>() == 5.0f);
 }
 
+TEST_CASE("an accumulator becomes a code in integers as it does in fake quantization") {
+    static_assert(shift_half_even(5, 1) == 2 && shift_half_even(7, 1) == 4 && shift_half_even(-5, 1) == -2);
+    static_assert(shift_half_even(-7, 1) == -4 && shift_half_even(3, -2) == 12 && shift_half_even(-1, 3) == 0);
+    for (int shift = -2; shift <= 12; ++shift) {
+        float const scale = exp2(-10), out = exp2(-10 + shift);
+        Bounds const b = bounds(-128, 127, 0);
+        bool same = true;
+        for (std::int64_t a = -70'000; a <= 70'000; a += 7)
+            same &= requantize(a, shift, {-128, 127}) ==
+                    static_cast<int>(quantize<HalfEven>(static_cast<float>(a) * scale, 1 / out, b).value);
+        CHECK_MESSAGE(same, shift);
+    }
+    auto const m = multiplier(0.0123);
+    CHECK(m.mantissa / std::exp2(m.shift) == doctest::Approx(0.0123).epsilon(1e-9));
+    int differing = 0;
+    for (std::int64_t a = -20'000; a <= 20'000; ++a)
+        differing += requantize(a, m, {0, 255}, 128) != std::clamp(static_cast<int>(std::nearbyint(static_cast<double>(a) * 0.0123)) + 128, 0, 255);
+    CHECK(differing == 0);
+}
+
 TEST_CASE("a bias on the accumulator's grid is a multiple of input scale times weight scale, and keeps its gradient") {
     using A = Shift::vary<"acc", AccumulatorBias, AlignInputs>::arithmetic;
     torch::manual_seed(0);

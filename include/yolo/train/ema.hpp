@@ -39,9 +39,9 @@ public:
                 to.copy_(from);
         });
         // Its scale follows what a grid has learned; a power of two is rounded again.
-        qat::nn::for_each_grid(*average_, [](qat::nn::Grid& grid) {
-            if (grid.learned().defined()) grid.refresh();
-        });
+        for (auto const& module : average_->modules(/*include_self=*/false))
+            if (auto* grid = dynamic_cast<qat::nn::Grid*>(module.get()); grid && grid->learned().defined())
+                grid->refresh();
     }
 
     torch::nn::Module& average() const { return *average_; }
