@@ -21,6 +21,8 @@ macro(qat_add_cuda)
     add_library(qat::cuda ALIAS qat_cuda)
     set_target_properties(qat_cuda PROPERTIES EXPORT_NAME cuda)
     target_link_libraries(qat_cuda INTERFACE qat_torch)
+    # A product joined with a sum would round differently from the CPU.
+    target_compile_options(qat_cuda INTERFACE $<$<COMPILE_LANGUAGE:CUDA>:-fmad=false>)
     file(GLOB kernels CONFIGURE_DEPENDS RELATIVE ${PROJECT_SOURCE_DIR}/include ${PROJECT_SOURCE_DIR}/include/qat/ops/cuda/*.cu)
     foreach(kernel IN LISTS kernels)
         target_sources(qat_cuda INTERFACE

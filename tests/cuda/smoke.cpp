@@ -22,11 +22,11 @@ TEST_CASE("a program that links qat::cuda has the kernels without doing anything
     auto const* k = cuda::kernels();
     REQUIRE(k != nullptr);
     CHECK(!k->emulated);
-    CHECK(k->forward != nullptr);
-    CHECK(k->backward != nullptr);
-    CHECK(k->extremes != nullptr);
-    CHECK(k->decode != nullptr);
-    CHECK(k->learned != nullptr);
+    CHECK((k->forward != nullptr));
+    CHECK((k->backward != nullptr));
+    CHECK((k->extremes != nullptr));
+    CHECK((k->decode != nullptr));
+    CHECK((k->learned != nullptr));
     cuda::use_kernels();
     CHECK(cuda::kernels() == k);
 }

@@ -122,6 +122,26 @@ FOR_ALL_GRIDS(oscillates);
 FOR_ALL_GRIDS(dampens);
 FOR_ALL_GRIDS(freezes);
 
+TEST_CASE("a weight that travels through the integers does not oscillate until it turns back") {
+    Pulled<PerTensor, FoldBatchNorm> toy;
+    auto const weight = toy.conv->conv->weight;
+    toy.conv->weight_grid(weight);
+    nn::WeightOscillation oscillation(*toy.conv);
+    auto const put = [&](double steps) {
+        torch::NoGradGuard no_grad;
+        weight[0][1].fill_(steps * toy.step);
+        oscillation.follow();
+    };
+    for (double steps : {-3.0, -2.0, 0.0, 0.4, 1.0, 4.0, 4.0, 5.0}) put(steps);
+    CHECK(oscillation.share() == 0);
+    put(4);
+    CHECK(oscillation.share() == doctest::Approx(1.0 / 6));
+    for (int i = 0; i < 68; ++i) put(4);
+    CHECK(oscillation.share() == doctest::Approx(1.0 / 6));
+    for (int i = 0; i < 3; ++i) put(4);
+    CHECK(oscillation.share() == 0);  // forgotten
+}
+
 TEST_CASE("the most frequent integer is what a weight is frozen to, not the one it happened to be at") {
     Pulled<PerTensor, FoldBatchNorm> toy;
     auto const weight = toy.conv->conv->weight;

@@ -16,7 +16,7 @@ struct RoundingOptions {
     int steps = 400;              // of Adam
     double rate = 0.02;           // of Adam
     std::int64_t patches = 4096;  // places of the result that count; all of them if there are fewer
-    double regularization = 0.05;  // weight of the term that drives the variables to 0 or 1
+    double regularization = 0.2;   // weight of the term that drives the variables to 0 or 1
     double beta_first = 20, beta_last = 2;  // its exponent, annealed after the first fifth of the steps
     double damping = 0.01;  // of the inputs' second moments, as a share of their mean: against fitting the sample
     std::uint64_t seed = 0;

@@ -125,6 +125,9 @@ public:
         "qat::Experiment: Weights, Outputs and Input take a Quantizer<...>; wrap the fragments in one");
     static_assert(Head::valid,
                   "qat::Experiment: HeadFixed takes a Quantizer<...>; wrap the fragments in one");
+    static_assert(base::template get<slot::exceptions>::valid,
+                  "qat::Experiment: Except takes a stage and fragments of a Quantizer, Except<\"detect\", Float>; what is "
+                  "no fragment is a choice for the whole network");
     static_assert(
         O::quantizer::format::is_signed || !O::quantizer::scheme::symmetric || Activation::nonnegative,
         "qat::Experiment: UInt outputs without a zero point need an activation that is never negative "

@@ -112,10 +112,10 @@ struct BasicQuantizer
     static_assert(rules::threshold_is_a_shift,
                   "qat::Quantizer: TrainedThreshold trains the exponent of a power of two; add PowerOfTwo<Ceil>, "
                   "PowerOfTwo<Nearest> or PowerOfTwo<Floor>");
-    static_assert(rules::step_is_any_number,
+    static_assert(rules::step_is_any_number || !rules::shift_without_zero_point,
                   "qat::Quantizer: LearnedStep and PACT train a real number, which PowerOfTwo would round away; use "
                   "TrainedThreshold, or AnyScale");
-    static_assert(rules::step_without_offset || !rules::shift_without_zero_point,
+    static_assert(rules::step_without_offset || !rules::shift_without_zero_point || !rules::threshold_is_a_shift,
                   "qat::Quantizer: LearnedStep and TrainedThreshold train no zero point; use a symmetric scheme, or "
                   "LearnedStepAndOffset");
     static_assert(rules::offset_has_zero_point,

@@ -149,7 +149,7 @@ private:
             if (by_statistics) return run(w, biased(bn->bias - bn->running_mean * f));
             bn->num_batches_tracked.add_(1);
             return scaled_batch_norm(run(w, {}), f,
-                                     {bn->weight, bn->bias, bn->running_mean, bn->running_var, momentum, epsilon});
+                                     {bn->weight, bn->bias, bn->running_mean, bn->running_var, *bn->options.momentum(), epsilon});
         }
     }
 };

@@ -2,6 +2,7 @@
 // From ranges to grids, for tensors of ranges on any device, without waiting for the device.
 // The scalar rule is choose_grid in core/arithmetic.hpp; tests hold the two together bit for bit.
 
+#include <qat/core/arithmetic.hpp>
 #include <qat/core/quantizer.hpp>
 #include <qat/torch.hpp>
 
@@ -22,13 +23,13 @@ inline torch::Tensor exponent(torch::Tensor const& x, Toward way) {
     return down + (way == Toward::up ? mantissa > half : mantissa >= root).to(torch::kInt);
 }
 
-/// The grids of this specification that cover [min, max] and zero.                                [] or [C] each
-template <class Spec>
-GridTensors choose_grid(torch::Tensor min, torch::Tensor max,
-                        Levels levels = levels_of<typename Spec::format>) {
+namespace detail {
+// By torch's operators. Divisors are tensors: by a number CUDA multiplies with its rounded reciprocal.
+template <class Spec> GridTensors choose_grid_on_device(torch::Tensor min, torch::Tensor max, Levels levels) {
     constexpr bool is_signed = Spec::format::is_signed;
     auto const lo = static_cast<double>(levels.lo), hi = static_cast<double>(levels.hi);
     min = min.clamp_max(0), max = max.clamp_min(0);
+    auto const by = [](torch::Tensor const& t, double divisor) { return t / torch::full_like(t, divisor); };
     if constexpr (Spec::scheme::symmetric) {
         auto const reach = is_signed ? torch::maximum(-min, max) : max;
         auto const zero = torch::zeros(reach.sizes(), reach.options().dtype(torch::kInt));
@@ -36,13 +37,34 @@ GridTensors choose_grid(torch::Tensor min, torch::Tensor max,
             auto const k = exponent(reach.clamp_min(smallest_scale * (hi + 1)), Spec::scale::way);
             return {torch::ldexp(torch::ones_like(reach), k) / (hi + 1), zero};
         } else {
-            return {(reach / (is_signed ? (hi - lo) / 2 : hi)).clamp_min(smallest_scale), zero};
+            return {by(reach, is_signed ? (hi - lo) / 2 : hi).clamp_min(smallest_scale), zero};
         }
     } else {
-        auto const scale = ((max - min) / (hi - lo)).clamp_min(smallest_scale);
+        auto const scale = by(max - min, hi - lo).clamp_min(smallest_scale);
         auto const zero = lo - torch::round(min / scale);
         return {scale, zero.clamp(lo, hi).to(torch::kInt)};
     }
+}
+}  // namespace detail
+
+/// The grids of this specification that cover [min, max] and zero.                                [] or [C] each
+/// requires float32 on one device.
+template <class Spec>
+GridTensors choose_grid(torch::Tensor const& min, torch::Tensor const& max,
+                        Levels levels = levels_of<typename Spec::format>) {
+    torch::NoGradGuard no_grad;
+    if (!min.is_cpu()) return detail::choose_grid_on_device<Spec>(min, max, levels);
+    GridTensors const grid{torch::empty_like(min, torch::MemoryFormat::Contiguous),
+                           torch::empty_like(min, min.options().dtype(torch::kInt), torch::MemoryFormat::Contiguous)};
+    auto const lower = min.contiguous(), upper = max.contiguous();
+    auto const *low = lower.template data_ptr<float>(), *high = upper.template data_ptr<float>();
+    auto* scale = grid.scale.template data_ptr<float>();
+    auto* zero = grid.zero_point.template data_ptr<std::int32_t>();
+    for (std::int64_t c = 0; c < min.numel(); ++c) {
+        auto const g = choose_grid<Spec>(low[c], high[c], levels);
+        scale[c] = g.scale, zero[c] = g.zero_point;
+    }
+    return grid;
 }
 
 }  // namespace qat

@@ -41,10 +41,10 @@ inline torch::Tensor quantize_on_cpu(torch::Tensor const& x, GridTensors const& 
     std::optional<Codes> codes;
     {
         torch::NoGradGuard no_grad;
+        bool const takes = !x.is_non_overlapping_and_dense() || (o.storage == Storage::reuse && exclusive(x));
         auto const in = dense(x);
-        bool const copied = !in.is_same(x);
         // tensor_data: a tensor of its own in the same memory, which autograd does not take for x
-        y = copied || (o.storage == Storage::reuse && exclusive(x)) ? in.tensor_data() : torch::empty_like(in);
+        y = takes ? in.tensor_data() : torch::empty_like(in);
         auto const bytes = in.options().dtype(torch::kByte);
         if (differentiates) mask = torch::empty({mask_bytes(in.numel())}, bytes);
         if (carries)

@@ -2,12 +2,18 @@
 // Stages whose quantizers are not the body's: Except<"detect", Float>, Except<"backbone.stem", Int<16>>.
 
 #include <qat/core/fixed_string.hpp>
+#include <qat/core/quantizer.hpp>
 #include <qat/core/slots.hpp>
 
 #include <array>
 #include <string_view>
 
 namespace qat {
+namespace detail {
+template <class... Ds, class... Fs> constexpr bool all_fit(pack<Ds...>, pack<Fs...>) {
+    return (... && fits<Fs, Ds...>);
+}
+}  // namespace detail
 
 /// In the stage of this name, and in all below it ("backbone" means every "backbone.…"), the weights' and the outputs'
 /// quantizers are the body's with these fragments in place of theirs. The network checks that the stage exists.
@@ -18,9 +24,10 @@ template <fixed_string Stage, class... Fragments> struct Except {
     static constexpr bool covers(std::string_view stage) {
         return stage.starts_with(name) && (stage.size() == name.size() || stage[name.size()] == '.');
     }
+    static constexpr bool valid = detail::all_fit(QuantizerKind::defaults{}, pack<Fragments...>{});  // else the experiment says so
     template <class Q> using apply = typename Q::template vary<Fragments...>;
     template <fixed_string Name, class Q> static constexpr auto applied() {
-        if constexpr (covers(Name.view()))
+        if constexpr (valid && covers(Name.view()))
             return static_cast<apply<Q>*>(nullptr);
         else
             return static_cast<Q*>(nullptr);
@@ -32,6 +39,7 @@ template <class... Es> struct Exceptions {
     using slot = slot::exceptions;
     static constexpr std::string_view name = sizeof...(Es) == 0 ? "none" : "several";
     static constexpr std::array<std::string_view, sizeof...(Es)> stages{Es::name...};
+    static constexpr bool valid = (... && Es::valid);
     template <fixed_string Name, class Q> static constexpr auto applied() { return next<Name, Q, Es...>(); }
 
 private:

@@ -20,14 +20,14 @@ struct Unaligned {  // every branch on its own grid; the result gets one, too
 
 /// All branches share one grid; a concatenation keeps it, an addition's result has its own.
 template <SharedRange Range = SharedRange::whole> struct AlignInputsTo {
-    static_assert(Range != SharedRange::result,
-                  "qat::AlignInputsTo: only the inputs share a grid, so its range cannot be "
-                  "the result's; use AlignAllTo<SharedRange::result>");
     using slot = slot::join;
     static constexpr std::string_view name =
         Range == SharedRange::largest ? "aligned inputs, largest range" : "aligned inputs";
     static constexpr bool aligned = true, with_result = false;
     static constexpr SharedRange range = Range;
+    static_assert(Range != SharedRange::result,
+                  "qat::AlignInputsTo: only the inputs share a grid, so its range cannot be "
+                  "the result's; use AlignAllTo<SharedRange::result>");
 };
 using AlignInputs = AlignInputsTo<>;
 

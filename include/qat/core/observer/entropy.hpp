@@ -14,7 +14,6 @@ namespace qat {
 /// empty. The T with the least KL(P || Q). Where P's last bin holds nothing but what is above, Q has one value there, lest
 /// the divergence be infinite. Zeros lie on every grid: the first bin counts as the second at most.
 template <int Count = 2048> struct Entropy {
-    static_assert(Count >= 2, "qat::Entropy: at least two bins");
     using slot = slot::observer;
     static constexpr std::string_view name = "entropy";
     static constexpr bool fixed = false, per_tensor = true, one_threshold = true;
@@ -97,6 +96,7 @@ template <int Count = 2048> struct Entropy {
         }
         return best;
     }
+    static_assert(Count >= 2, "qat::Entropy: at least two bins");
 };
 
 }  // namespace qat

@@ -22,7 +22,6 @@ enum class Counting { exact, as_torch };
 /// the squared error does not grow. The first cut is always made, and the search stops at the first one that does not pay:
 /// MeanSquaredError looks further.
 template <int Count = 2048, Counting How = Counting::exact> struct Histogram {
-    static_assert(Count >= 2, "qat::Histogram: at least two bins");
     using slot = slot::observer;
     static constexpr std::string_view name = How == Counting::exact
                                                  ? "histogram, least squared error"
@@ -71,6 +70,7 @@ template <int Count = 2048, Counting How = Counting::exact> struct Histogram {
         }
         return {h.edge(static_cast<std::size_t>(first)), h.edge(static_cast<std::size_t>(last + 1))};
     }
+    static_assert(Count >= 2, "qat::Histogram: at least two bins");
 };
 
 }  // namespace qat

@@ -21,8 +21,6 @@ inline constexpr Search LeastError = Search::least_error, Mode = Search::mode;
 ///     more votes. A moving average next to a power of two makes Ceil swing between two exponents; this does not.
 template <auto Way = Ceil> struct PowerOfTwo {
     using slot = slot::scale;
-    static_assert(std::is_same_v<decltype(Way), Toward> || std::is_same_v<decltype(Way), Search>,
-                  "qat::PowerOfTwo: use Ceil, Nearest, Floor, LeastError or Mode");
     static constexpr bool power_of_two = true;
     static constexpr bool searches = [] {
         if constexpr (std::is_same_v<decltype(Way), Search>) return Way == LeastError;
@@ -42,6 +40,8 @@ template <auto Way = Ceil> struct PowerOfTwo {
                                              : way == Toward::up      ? "power of two, rounded up"
                                              : way == Toward::nearest ? "power of two, nearest"
                                                                       : "power of two, rounded down";
+    static_assert(std::is_same_v<decltype(Way), Toward> || std::is_same_v<decltype(Way), Search>,
+                  "qat::PowerOfTwo: use Ceil, Nearest, Floor, LeastError or Mode");
 };
 
 }  // namespace qat

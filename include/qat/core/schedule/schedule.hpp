@@ -48,27 +48,27 @@ struct BitsStep {
 };
 template <BitsStep... Steps>
 struct StepBits {  // StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_epochs(8)}>
-    static_assert((... && (Steps.bits >= 2 && Steps.bits <= 16)), "qat::StepBits: 2 to 16 bits");
-    static_assert(sizeof...(Steps) <= 4, "qat::StepBits: at most four steps");
     using slot = slot::bits;
     static constexpr std::string_view name = "step bits";
     static constexpr int count = sizeof...(Steps);
+    static_assert((... && (Steps.bits >= 2 && Steps.bits <= 16)), "qat::StepBits: 2 to 16 bits");
+    static_assert(sizeof...(Steps) <= 4, "qat::StepBits: at most four steps");
 };
 
 /// After the last epoch, before it is validated: statistics from so many batches anew. Nagel et al. 2022,
 /// arXiv:2203.11086, section 4.1.
 template <int Batches> struct ReestimateBatchNorm {
-    static_assert(Batches >= 0, "qat::ReestimateBatchNorm: a number of batches, 0 for none");
     using slot = slot::reestimation;
     static constexpr std::string_view name = "re-estimate batch norm";
     static constexpr int batches = Batches;
+    static_assert(Batches >= 0, "qat::ReestimateBatchNorm: a number of batches, 0 for none");
 };
 
 template <int Count> struct Epochs {  // how long to train unless told otherwise
-    static_assert(Count > 0, "qat::Epochs: at least one");
     using slot = slot::epochs;
     static constexpr std::string_view name = "epochs";
     static constexpr int count = Count;
+    static_assert(Count > 0, "qat::Epochs: at least one");
 };
 
 struct Schedule {

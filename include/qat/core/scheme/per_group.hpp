@@ -9,11 +9,11 @@ namespace qat {
 
 /// N output channels of a weight share a scale, z = 0. The last group may be smaller.
 template <int N, int Axis = 0> struct PerGroup {
-    static_assert(N >= 1, "qat::PerGroup: at least one channel in a group");
     using slot = slot::scheme;
     static constexpr std::string_view name = "per group of channels, symmetric";
     static constexpr bool symmetric = true, per_channel = true, grouped = true, roles = false;
     static constexpr int axis = Axis, group_size = N;
+    static_assert(N >= 1, "qat::PerGroup: at least one channel in a group");
 };
 
 /// Channels of a tensor [N, C, H, W] that mean the same share a scale, z = 0: of a head's logits, the xy, the wh, the

@@ -59,7 +59,7 @@ inline unsigned blocks_of_threads(std::int64_t count) {
 template <class Launch> struct Dispatch {
     static void forward(ForwardArguments const& a) {
         Launch const launch(a.device);
-        if (a.min) launch(1, 1, clear_extremes, a.min, a.max, std::int64_t{1});
+        if (a.min) launch(1, 1, clear_extremes<float>, a.min, a.max, std::int64_t{1});
         if (a.count == 0) return;
         auto const blocks = blocks_for(a.count);
         with_element(a.type, [&]<class T>(Of<T>) {
@@ -81,7 +81,7 @@ template <class Launch> struct Dispatch {
     static void extremes(ExtremesArguments const& a) {
         if (a.channels == 0) return;
         Launch const launch(a.device);
-        launch(blocks_of_threads(a.channels), 1, clear_extremes, a.min, a.max, a.channels);
+        launch(blocks_of_threads(a.channels), 1, clear_extremes<float>, a.min, a.max, a.channels);
         if (a.count == 0) return;
         with_element(a.type, [&]<class T>(Of<T>) {
             if (a.channels != 1)
@@ -124,7 +124,8 @@ template <class Launch> struct Dispatch {
         case LearnedKind::clip:  // no slope of PACT's depends on the rounding
             launch(channels, static_cast<unsigned>(p), learned_kernel<PACT, HalfEven>, a);
         }
-        launch(channels, 1, finish_sums, static_cast<double const*>(a.partial), p, a.grid.channels, a.sums);
+        launch(channels, 1, finish_sums<double>, static_cast<double const*>(a.partial), p, a.grid.channels,
+               a.sums);
     }
 
     static constexpr Kernels table{forward, backward, extremes, decode, learned};

@@ -61,7 +61,7 @@ __device__ inline void merge(Ends seen, float* min, float* max) {
     raise(max, nan ? std::bit_cast<float>(0x7fffffffu) : high[0]);
 }
 
-__global__ inline void clear_extremes(float* min, float* max, std::int64_t channels) {
+template <class Real> __global__ void clear_extremes(Real* min, Real* max, std::int64_t channels) {
     auto const stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
     for (auto c = static_cast<std::int64_t>(blockIdx.x) * blockDim.x + threadIdx.x; c < channels; c += stride)
         min[c] = infinity, max[c] = -infinity;

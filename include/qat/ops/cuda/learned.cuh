@@ -71,8 +71,8 @@ template <class Estimator, class Rounding> __global__ void learned_kernel(Learne
 }
 
 /// sums[., c] from the partial sums of channel c: a block each.
-__global__ inline void finish_sums(double const* partial, std::int64_t parts, std::int64_t channels,
-                                   double* sums) {
+template <class Real>
+__global__ void finish_sums(Real const* partial, std::int64_t parts, std::int64_t channels, Real* sums) {
     auto const c = static_cast<std::int64_t>(blockIdx.x);
     Sums mine;
     for (std::int64_t p = threadIdx.x; p < parts; p += blockDim.x) {

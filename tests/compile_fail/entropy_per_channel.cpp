@@ -1,0 +1,4 @@
+// expect: Histogram, Entropy and Percentile count a whole tensor; use a PerTensor scheme
+#include <qat/core.hpp>
+using namespace qat;
+using Bad = Quantizer<Entropy<>, PerChannelAffine<0>>;

@@ -1,0 +1,4 @@
+// expect: HeadFixed takes a Quantizer<...>; wrap the fragments in one
+#include <qat/core.hpp>
+using namespace qat;
+using Bad = Experiment<"x", HeadFixed<Percentile<>>>;

@@ -1,0 +1,4 @@
+// expect: an argument fills no slot of this set
+#include <qat/core.hpp>
+using namespace qat;
+using Bad = Quantizer<Quantizer<Int<8>>, PerTensorAffine>;
