@@ -25,7 +25,8 @@ namespace e = yolo::experiments;
 
 // ---- variants: one line each in variants() ---------------------------------------------------------------------
 
-using shift = e::stock::vary<"shift", qat::Weights<e::ShiftWeights>, qat::Outputs<e::ShiftOutputs>, qat::Input<e::ShiftOutputs>>;
+using shift = e::stock::vary<"shift", qat::Weights<e::ShiftWeights>, qat::Outputs<e::ShiftOutputs>,
+                             qat::Input<e::ShiftOutputs>>;
 
 enum class Observers { off, on };
 struct Variant {
@@ -177,12 +178,16 @@ void run(Options const& o, std::string const& self, std::vector<std::string> con
                                   {"imgsz", o.image_size},
                                   {"threads", torch::get_num_threads()},
                                   {"steps", o.steps}};
-    auto const reference = [](std::string const& key) { return key.starts_with("silu_") ? "silu_float" : "float"; };
+    auto const reference = [](std::string const& key) {
+        return key.starts_with("silu_") ? "silu_float" : "float";
+    };
 
     if (!o.only_memory) {
         std::vector<std::unique_ptr<Step>> steps;
         std::map<std::string, double> best;
-        for (auto const& v : all) steps.push_back(std::make_unique<Step>(v, o)), best[v.key] = std::numeric_limits<double>::infinity();
+        for (auto const& v : all)
+            steps.push_back(std::make_unique<Step>(v, o)),
+                best[v.key] = std::numeric_limits<double>::infinity();
         for (int i = -o.warm_up; i < o.steps; ++i)
             for (std::size_t k = 0; k < all.size(); ++k) {
                 double const seconds = steps[k]->run([] {});
@@ -190,7 +195,8 @@ void run(Options const& o, std::string const& self, std::vector<std::string> con
             }
         for (auto const& v : all) {
             result["seconds"][v.key] = best[v.key];
-            double const ratio = best[v.key] / best[best.contains(reference(v.key)) ? reference(v.key) : "float"];
+            double const ratio =
+                best[v.key] / best[best.contains(reference(v.key)) ? reference(v.key) : "float"];
             if (!v.key.ends_with("float")) result[v.key] = ratio;
             std::printf("time  %-24s %8.1f ms  %.3f\n", v.key.c_str(), best[v.key] * 1e3, ratio);
         }
@@ -218,14 +224,16 @@ int main(int argc, char** argv) {
     app.add_option("--model", o.model, "n or s")->check(CLI::IsMember({"n", "s"}))->capture_default_str();
     app.add_option("--batch-size", o.batch_size, "images")->capture_default_str();
     app.add_option("--imgsz", o.image_size, "pixels, a multiple of 32")->capture_default_str();
-    app.add_option("--steps", o.steps, "timed steps of every variant; the fastest counts")->capture_default_str();
+    app.add_option("--steps", o.steps, "timed steps of every variant; the fastest counts")
+        ->capture_default_str();
     app.add_option("--warm-up", o.warm_up, "steps before")->capture_default_str();
     app.add_option("--threads", o.threads, "0: LibTorch's choice")->capture_default_str();
     app.add_option("--json", o.json, "write the ratios to this file");
     app.add_option("--only", o.only, "variants beside the float step; all if none");
     app.add_flag("--time", o.only_time, "do not measure memory");
     app.add_flag("--memory", o.only_memory, "do not measure time");
-    app.add_option("--child", o.child, "measure the memory of this variant (used by the program itself)")->group("");
+    app.add_option("--child", o.child, "measure the memory of this variant (used by the program itself)")
+        ->group("");
     CLI11_PARSE(app, argc, argv);
     if (o.threads > 0) torch::set_num_threads(o.threads);
     try {

@@ -85,6 +85,8 @@ TEST_CASE("element 8 b + k of memory is bit k of byte b, and bits beyond the end
     auto const got = cuda::forward(emulated::kernels, x, scale, zero,
                                    {.activation = cuda::ActivationKind::relu}, {}, true);
     CHECK(torch::equal(got.passes, torch::tensor({0b1001, 0b10, 0b10000}, torch::kByte)));
+    auto const all = cuda::forward(emulated::kernels, x, scale, zero, {}, {}, true);
+    CHECK(torch::equal(all.passes, torch::tensor({0xff, 0xff, 0x1f}, torch::kByte)));
 }
 
 TEST_CASE("levels step down without another type") {

@@ -40,8 +40,9 @@ using Through8 = Quantizer<Int<8>, PerTensorAffine, PassesOutside>;
 template <class... Ts, class F> void for_each_type(F&& f) { (f(std::type_identity<Ts>{}), ...); }
 
 template <class F> void for_each_spec(F&& f) {
-    for_each_type<Tensor8, Shift8, Unsigned8, Int4, Int16, Through8, Tensor8::vary<HalfUp>, Tensor8::vary<HalfAwayFromZero>,
-                  Tensor8::vary<RoundDown>>([&]<class Q>(std::type_identity<Q>) {
+    for_each_type<Tensor8, Shift8, Unsigned8, Int4, Int16, Through8, Tensor8::vary<HalfUp>,
+                  Tensor8::vary<HalfAwayFromZero>, Tensor8::vary<RoundDown>>(
+        [&]<class Q>(std::type_identity<Q>) {
         CAPTURE(describe<Q>());
         f(std::type_identity<Q>{});
     });
@@ -50,8 +51,8 @@ template <class F> void for_each_spec(F&& f) {
 Tensor sample(std::int64_t n) {  // ties, signed zeros, extremes, NaN and infinities
     torch::manual_seed(7);
     auto x = torch::randn({n}) * 3;
-    float const special[] = {0.0f,  -0.0f, 0.5f,  1.5f,  -2.5f, 1e30f, -1e30f, 1e-30f,
-                             std::nanf(""), inf,   -inf,  6.0f,  5.99f, 6.01f, 0.125f, -0.125f};
+    float const special[] = {0.0f,          -0.0f, 0.5f, 1.5f, -2.5f, 1e30f, -1e30f, 1e-30f,
+                             std::nanf(""), inf,   -inf, 6.0f, 5.99f, 6.01f, 0.125f, -0.125f};
     for (std::int64_t i = 0; i < std::min<std::int64_t>(n, 16); ++i) x[(i * 5 + 3) % n] = special[i];
     return x;
 }
@@ -63,12 +64,13 @@ Tensor finite_sample(std::vector<std::int64_t> shape) {
 template <class Q> GridTensors some_grid() {
     auto const span = static_cast<float>(Q::format::hi - Q::format::lo);
     auto const scale = Q::scale::power_of_two ? 0.03125f : 9.0f / span;
-    return {torch::full({}, scale), torch::full({}, Q::scheme::symmetric ? 0 : static_cast<int>(Q::format::lo) + 3,
-                                                torch::kInt)};
+    return {torch::full({}, scale),
+            torch::full({}, Q::scheme::symmetric ? 0 : static_cast<int>(Q::format::lo) + 3, torch::kInt)};
 }
 
 // The slow, obvious version.
-template <class A, class Q> std::pair<Tensor, Tensor> by_hand(Tensor const& x, GridTensors const& g, Levels levels) {
+template <class A, class Q>
+std::pair<Tensor, Tensor> by_hand(Tensor const& x, GridTensors const& g, Levels levels) {
     auto y = torch::empty_like(x), passes = torch::empty_like(x);
     auto const* in = x.data_ptr<float>();
     float const scale = g.scale.item<float>();
@@ -94,10 +96,10 @@ struct Threads {
     ~Threads() { torch::set_num_threads(before); }
 };
 
-Tensor on_grid(Tensor const& leaf, bool codes, GridTensors const& g = {torch::full({}, 0.0625f),
-                                                                        torch::zeros({}, torch::kInt)}) {
+Tensor on_grid(Tensor const& leaf, bool codes,
+               GridTensors const& g = {torch::full({}, 0.0625f), torch::zeros({}, torch::kInt)}) {
     return activate_and_quantize<ReLU, Shift8>(leaf * 1, g, levels_of<Int<8>>,
-                                              {.storage = Storage::reuse, .codes = codes});
+                                               {.storage = Storage::reuse, .codes = codes});
 }
 }  // namespace
 
@@ -119,7 +121,8 @@ TEST_CASE("one pass is the scalar rule, element by element, bit for bit: values,
                 if (auto const codes = codes_of(z)) CHECK(same_bits(dequantize(*codes), y));
                 auto const upstream = torch::arange(1, n + 1).to(torch::kFloat);
                 z.backward(upstream);
-                CHECK(same_bits(leaf.grad(), torch::where(passes == 1, upstream, torch::zeros_like(upstream))));
+                CHECK(
+                    same_bits(leaf.grad(), torch::where(passes == 1, upstream, torch::zeros_like(upstream))));
                 if (n > 0 && n < 9) {  // no NaN in there
                     auto act = torch::empty_like(x);
                     for (std::int64_t i = 0; i < n; ++i) act[i] = A::value(x[i].item<float>());
@@ -178,7 +181,8 @@ TEST_CASE("NaN becomes the lowest value and makes the range NaN; infinities beco
     CHECK(seen.min.isnan().item<bool>());
     CHECK(seen.max.isnan().item<bool>());
     RangeTensors rectified;
-    auto const z = activate_and_quantize<ReLU, Shift8>(x.detach(), g, levels_of<Int<8>>, {.seen = &rectified});
+    auto const z =
+        activate_and_quantize<ReLU, Shift8>(x.detach(), g, levels_of<Int<8>>, {.seen = &rectified});
     CHECK(torch::equal(z, torch::tensor({0.0f, 31.75f, 0.0f, 0.25f})));  // the rule of ReLU makes 0 of NaN
     CHECK(rectified.max.item<float>() == inf);
     CHECK(rectified.min.item<float>() == 0);
@@ -202,8 +206,8 @@ TEST_CASE("every instruction set and any number of threads give the same bits") 
                 pass.quantize = &loops::quantize_block<A, Q>, pass.ends = &loops::ends_of_block<A>;
                 auto const [low, high] = loops::perform(pass, grids, set).range();
                 loops::apply_mask(dy.data_ptr<float>(), pass.mask, n, dx.template data_ptr<float>(), set);
-                loops::decode(bytes.template data_ptr<std::uint8_t>(), n, again.template data_ptr<float>(), grids,
-                               set);
+                loops::decode(bytes.template data_ptr<std::uint8_t>(), n, again.template data_ptr<float>(),
+                              grids, set);
                 auto ends = torch::tensor({low, high}).nan_to_num();
                 return std::vector<Tensor>{y, mask, bytes, dx, again, ends};
             };
@@ -244,7 +248,8 @@ TEST_CASE("any strides: channels-last, transposed, slices, expanded, scalars; th
     activate_and_quantize<ReLU, Tensor8>(leaf, g).sum().backward();  // an expanded gradient
     CHECK(torch::equal(leaf.grad(), gradient(x, torch::ones_like(x))));
     CHECK(activate_and_quantize<ReLU, Tensor8>(torch::tensor(0.3f), g).dim() == 0);
-    CHECK(activate_and_quantize<ReLU, Tensor8>(torch::ones({1}).expand({5}), g).sizes() == torch::IntArrayRef{5});
+    CHECK(activate_and_quantize<ReLU, Tensor8>(torch::ones({1}).expand({5}), g).sizes() ==
+          torch::IntArrayRef{5});
     CHECK(activate_and_quantize<ReLU, Tensor8>(torch::empty({4, 0, 2}), g).numel() == 0);
 }
 
@@ -253,13 +258,16 @@ TEST_CASE("per channel is a loop of per tensor, for every axis and layout, with 
         using C = Quantizer<Int<8>, PerChannelAffine<Axis>>;
         auto const x = finite_sample({5, 7, 11, 13});
         auto const channels = x.size(Axis);
-        GridTensors const g{torch::rand(channels) * 0.05 + 0.01, torch::randint(-20, 20, channels, torch::kInt)};
+        GridTensors const g{torch::rand(channels) * 0.05 + 0.01,
+                            torch::randint(-20, 20, channels, torch::kInt)};
         auto const upstream = torch::randn_like(x);
-        for (auto const& t : {x, x.contiguous(torch::MemoryFormat::ChannelsLast), x.transpose(0, 2).contiguous().transpose(0, 2),
-                              torch::stack({x, x}, -1).select(-1, 0)}) {
+        for (auto const& t :
+             {x, x.contiguous(torch::MemoryFormat::ChannelsLast),
+              x.transpose(0, 2).contiguous().transpose(0, 2), torch::stack({x, x}, -1).select(-1, 0)}) {
             auto const leaf = t.detach().requires_grad_();
             RangeTensors seen;
-            auto const y = activate_and_quantize<ReLU, C>(leaf, g, levels_of<Int<8>>, {.seen = &seen, .codes = true});
+            auto const y =
+                activate_and_quantize<ReLU, C>(leaf, g, levels_of<Int<8>>, {.seen = &seen, .codes = true});
             y.backward(upstream);
             auto const codes = codes_of(y);
             CHECK(!codes.has_value());  // freed with the graph
@@ -301,7 +309,8 @@ TEST_CASE("fewer levels than the format's are respected") {
     CHECK(torch::equal(fake_quantize<Shift8>(x, g.scale, g.zero_point, six), y));
 }
 
-TEST_CASE("stochastic rounding: two neighbours, right on average, a seed decides, and without noise half to even") {
+TEST_CASE(
+    "stochastic rounding: two neighbours, right on average, a seed decides, and without noise half to even") {
     using S = Quantizer<Int<8>, PerTensorSymmetric, Stochastic>;
     GridTensors const g{torch::full({}, 0.5f), torch::zeros({}, torch::kInt)};
     auto const x = torch::full({200000}, 1.6f);
@@ -317,7 +326,8 @@ TEST_CASE("stochastic rounding: two neighbours, right on average, a seed decides
         Threads const one(1);
         CHECK(torch::equal(activate_and_quantize<Identity, S>(x, g, levels_of<Int<8>>, noisy), y));
     }
-    CHECK(torch::equal(activate_and_quantize<Identity, S>(x, g), activate_and_quantize<Identity, Shift8>(x, g)));
+    CHECK(torch::equal(activate_and_quantize<Identity, S>(x, g),
+                       activate_and_quantize<Identity, Shift8>(x, g)));
     // Neighbouring elements are independent: as many pairs of equals as chance gives.
     auto const up = (y == 2.0f).to(torch::kFloat);
     auto const pairs = (up.slice(0, 1) * up.slice(0, 0, -1)).mean().item<float>();
@@ -378,7 +388,7 @@ TEST_CASE("a convolution's gradients are right when its result was overwritten")
         auto const a = x.clone().requires_grad_(), b = w.clone().requires_grad_();
         auto const g = some_grid<Tensor8>();
         auto const y = activate_and_quantize<ReLU, Tensor8>(torch::conv2d(a, b), g, levels_of<Int<8>>,
-                                                           {.storage = storage});
+                                                            {.storage = storage});
         (y * y).sum().backward();
         return std::pair(a.grad(), b.grad());
     };
@@ -447,8 +457,8 @@ TEST_CASE("a coded convolution has the values and gradients of torch's, bit for 
                 for (std::size_t i = 0; i < ours.size(); ++i) CHECK(same_bits(ours[i], torchs[i]));
             }
     // without a bias, and of an image that wants no gradient
-    auto const image = activate_and_quantize<Identity, Shift8>(x, {torch::full({}, 0.0625f), torch::zeros({}, torch::kInt)},
-                                                              levels_of<Int<8>>, {.codes = true});
+    auto const image = activate_and_quantize<Identity, Shift8>(
+        x, {torch::full({}, 0.0625f), torch::zeros({}, torch::kInt)}, levels_of<Int<8>>, {.codes = true});
     CHECK(codes_of(image).has_value());
     auto const lw = w.clone().requires_grad_();
     coded_conv2d(image, lw, {}, 1, 1).sum().backward();
@@ -478,9 +488,11 @@ TEST_CASE("a coded concatenation has torch's values and gradients, and joins cod
     auto const a = finite_sample({2, 8, 6, 6}), b = finite_sample({2, 4, 3, 3});
     auto const w = finite_sample({5, 20, 1, 1});
     auto const run = [&](bool coded) {
-        auto const la = a.clone().requires_grad_(), lb = b.clone().requires_grad_(), lw = w.clone().requires_grad_();
+        auto const la = a.clone().requires_grad_(), lb = b.clone().requires_grad_(),
+                   lw = w.clone().requires_grad_();
         auto const qa = on_grid(la, coded), qb = on_grid(lb, coded);
-        std::vector<Tensor> const parts{torch::upsample_nearest2d(qb, {6, 6}), qa, torch::max_pool2d(qa, 3, 1, 1)};
+        std::vector<Tensor> const parts{torch::upsample_nearest2d(qb, {6, 6}), qa,
+                                        torch::max_pool2d(qa, 3, 1, 1)};
         auto const y = coded ? coded_cat(parts, 1) : torch::cat(parts, 1);
         if (coded) {
             REQUIRE(codes_of(y).has_value());
@@ -499,13 +511,14 @@ TEST_CASE("a coded concatenation has torch's values and gradients, and joins cod
     auto const mixed = coded_cat({q, elsewhere}, 1);
     CHECK(!codes_of(mixed));
     CHECK(torch::equal(mixed, torch::cat({q, elsewhere}, 1)));
-    CHECK(!codes_of(coded_cat({q, la}, 1)));                     // floats off the grid
+    CHECK(!codes_of(coded_cat({q, la}, 1)));                      // floats off the grid
     CHECK(codes_of(coded_cat({q, q.detach()}, -3)).has_value());  // floats on it
 }
 
 TEST_CASE("two consumers share one copy of the codes, and the floats are freed") {
     auto const leaf = finite_sample({2, 8, 16, 16}).requires_grad_();
-    auto const w1 = finite_sample({8, 8, 1, 1}).requires_grad_(), w2 = finite_sample({8, 8, 3, 3}).requires_grad_();
+    auto const w1 = finite_sample({8, 8, 1, 1}).requires_grad_(),
+               w2 = finite_sample({8, 8, 3, 3}).requires_grad_();
     Tensor y = on_grid(leaf, true);
     auto const codes = codes_of(y).value();
     c10::weak_intrusive_ptr<c10::StorageImpl> const floats(

@@ -497,11 +497,11 @@ TEST_CASE("torch's operators give the same as the loops, NaN and infinities incl
         constexpr auto levels = levels_of<typename Q::format>;
         auto const p = parameter_for<Q>(sample());
         auto const g = grid_of_parameter<Q>(p);
-        CHECK(same_bits(qat::detail::learned_forward_cpu<Q>(x, g, levels),
-                        qat::detail::learned_forward_composite<Q>(x, g, levels)));
+        CHECK(torch::equal(qat::detail::learned_forward_cpu<Q>(x, g, levels),
+                           fallback::activate_and_quantize<Identity, Q>(x, g, levels, {}).y));
         auto const loops = qat::detail::learned_backward_cpu<Q>(x, dy, g, p.parameter.detach(), levels, true);
         auto const torchs =
-            qat::detail::learned_backward_composite<Q>(x, dy, g, p.parameter.detach(), levels, true);
+            qat::detail::learned_backward_device<Q>(x, dy, g, p.parameter.detach(), levels, nullptr);
         CHECK(torch::equal(loops.input, torchs.input));
         CHECK(support::relative_error(loops.parameter, torchs.parameter) < 1e-6);
         if (torchs.offset.defined()) CHECK(support::relative_error(loops.offset, torchs.offset) < 1e-12);
@@ -713,6 +713,10 @@ TEST_CASE("only what is asked for gets a gradient, and wrong arguments are refus
     auto const one = run<Step>(x, {p, {}}, swapped), other = run<Step>(x, {p, {}}, swapped.contiguous());
     CHECK(torch::equal(one.x, other.x));
     CHECK(torch::equal(one.parameter, other.parameter));
+    auto const last =
+        run<Step>(x.contiguous(torch::MemoryFormat::ChannelsLast), {p, {}}, swapped.contiguous());
+    CHECK(torch::equal(last.x, other.x));
+    CHECK(support::relative_error(last.parameter, other.parameter) < 1e-6);
     CHECK_FALSE(learned_step<Step>(x, p.detach()).requires_grad());
     CHECK_THROWS_AS(learned_step<Step>(x.to(torch::kDouble), p), c10::Error);
     CHECK_THROWS_AS(learned_step<Step>(x, torch::ones({3})), c10::Error);

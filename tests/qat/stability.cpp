@@ -46,7 +46,9 @@ template <class W, class BatchNorm> struct Pulled {
         parameters = {conv->conv->weight};
     }
 
-    torch::Tensor seen() const { return (conv->conv->weight * factor).detach(); }  // in units of the grid's steps
+    torch::Tensor seen() const {
+        return (conv->conv->weight * factor).detach();
+    }  // in units of the grid's steps
     double code(std::int64_t row, std::int64_t column) {
         return nn::on_grid(*conv->weight_grid, seen())[row][column].template item<double>() / step;
     }
@@ -85,7 +87,8 @@ TEST_CASE_TEMPLATE_DEFINE("a weight between two bins oscillates, and nothing els
     CHECK(none.share() == 0);
 }
 
-TEST_CASE_TEMPLATE_DEFINE("dampening holds a weight in its bin once it is stronger than the pull", Case, dampens) {
+TEST_CASE_TEMPLATE_DEFINE("dampening holds a weight in its bin once it is stronger than the pull", Case,
+                          dampens) {
     // In bin 2 the task pulls with 0.5 steps, the dampening with 2 lambda (w - 2): they balance at w = 2 + 0.25 / lambda,
     // which is inside the bin if lambda > 0.5.
     Case weak, strong;
@@ -114,9 +117,9 @@ TEST_CASE_TEMPLATE_DEFINE("freezing pins a weight to the integer it was at most"
     CHECK(toy.code(0, 1) == doctest::Approx(2));
 }
 
-#define FOR_ALL_GRIDS(id)                                                                                              \
-    TEST_CASE_TEMPLATE_INVOKE(id, Pulled<PerTensor, FoldBatchNorm>, Pulled<PerRow, FoldBatchNorm>,                     \
-                              Pulled<AffineRow, FoldBatchNorm>, Pulled<PerTensor, LiveBatchNorm>,                      \
+#define FOR_ALL_GRIDS(id)                                                                                    \
+    TEST_CASE_TEMPLATE_INVOKE(id, Pulled<PerTensor, FoldBatchNorm>, Pulled<PerRow, FoldBatchNorm>,           \
+                              Pulled<AffineRow, FoldBatchNorm>, Pulled<PerTensor, LiveBatchNorm>,            \
                               Pulled<PerRow, LiveBatchNorm>)
 FOR_ALL_GRIDS(oscillates);
 FOR_ALL_GRIDS(dampens);
@@ -285,7 +288,8 @@ TEST_CASE_TEMPLATE("re-estimated statistics are the averages over batches, each 
         Trained<A> trained;
         auto& net = *trained.net;
         if (frozen) nn::freeze_batch_norm(net);
-        torch::Tensor mean[2] = {torch::zeros(4), torch::zeros(5)}, var[2] = {torch::zeros(4), torch::zeros(5)};
+        torch::Tensor mean[2] = {torch::zeros(4), torch::zeros(5)},
+                      var[2] = {torch::zeros(4), torch::zeros(5)};
         {
             torch::NoGradGuard no_grad;
             for (std::size_t i = 0; i < 3; ++i) {
@@ -320,7 +324,8 @@ TEST_CASE_TEMPLATE("re-estimated statistics are the averages over batches, each 
     }
 }
 
-TEST_CASE("re-estimation takes what batches there are, and changes nothing where there are none or one fails") {
+TEST_CASE(
+    "re-estimation takes what batches there are, and changes nothing where there are none or one fails") {
     Trained<Norms<Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax>, Out>> trained;
     auto& net = *trained.net;
     auto const mean = net.a->bn->running_mean.clone();
@@ -403,7 +408,8 @@ TEST_CASE("clip rates know the channels of weights") {
     };
     CHECK(nn::clip_rates(net, [&] { net.forward(trained.batches[0]); }).size() == 4);
     {
-        torch::NoGradGuard no_grad;  // one of five rows far outside, in a tensor as long in both directions as it may be
+        torch::NoGradGuard
+            no_grad;  // one of five rows far outside, in a tensor as long in both directions as it may be
         auto const w = *net.b->quantized_weight();
         net.b->weight_grid->scale.copy_(w.seen().abs().amax({1, 2, 3}) / 127);
         net.b->weight_grid->scale[3].mul_(1e-3);

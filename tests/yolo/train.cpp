@@ -307,7 +307,8 @@ using LearnedSteps = ex::exp1::vary<
     "steps", qat::Weights<ex::ShiftWeights::vary<qat::TrainedThreshold>>,
     qat::Outputs<Quantizer<ex::Int<8>, ex::PerTensorSymmetric, ex::MovingAverageMinMax<>, qat::LearnedStep>>,
     ex::AlignInputs, ex::StopObservers<qat::never()>>;
-using Steady = ex::exp2::vary<"steady", qat::FreezeOscillation<std::ratio<1, 1000>>, qat::ReestimateBatchNorm<2>>;
+using Steady =
+    ex::exp2::vary<"steady", qat::FreezeOscillation<std::ratio<1, 1000>>, qat::ReestimateBatchNorm<2>>;
 using Dampened = ex::exp2::vary<"dampened", qat::DampenOscillation<std::ratio<1, 100>>>;
 }  // namespace
 
@@ -324,7 +325,8 @@ TEST_CASE("learned scales are a group of their own, with their own rate and with
     for (auto const& item : model.named_parameters())
         if (item.key().ends_with(".step") || item.key().ends_with(".log2_threshold")) {
             ++learned;
-            CHECK(std::any_of(groups[3].begin(), groups[3].end(), [&](auto const& p) { return p.is_same(item.value()); }));
+            CHECK(std::any_of(groups[3].begin(), groups[3].end(),
+                              [&](auto const& p) { return p.is_same(item.value()); }));
         }
     CHECK(learned == groups[3].size());
     CHECK(learned > 60);
@@ -333,8 +335,10 @@ TEST_CASE("learned scales are a group of their own, with their own rate and with
         auto const optimizer = yolo::make_optimizer(model, {.kind = kind, .weight_decay = 0.5});
         REQUIRE(optimizer->param_groups().size() == 4);
         if (kind == yolo::OptimizerKind::sgd)
-            CHECK(static_cast<torch::optim::SGDOptions&>(optimizer->param_groups()[3].options()).weight_decay() == 0);
-        yolo::StepSchedule const schedule(*optimizer, {.epochs = 100, .batches_per_epoch = 100, .quantizer_lr = 0.25});
+            CHECK(static_cast<torch::optim::SGDOptions&>(optimizer->param_groups()[3].options())
+                      .weight_decay() == 0);
+        yolo::StepSchedule const schedule(*optimizer,
+                                          {.epochs = 100, .batches_per_epoch = 100, .quantizer_lr = 0.25});
         auto const rates = schedule(50, 7);
         CHECK(optimizer->param_groups()[3].options().get_lr() == doctest::Approx(rates.weight_lr / 4));
         CHECK(schedule(0, 0).quantizer_lr == 0);  // warm-up
@@ -357,9 +361,12 @@ TEST_CASE("the average of learned scales is taken between their logarithms, and 
     struct Grids : torch::nn::Module {
         qat::nn::FakeQuantize<Step> output;
         qat::nn::FakeQuantize<Threshold> weight_grid;
-        Grids() { register_module("output", output.ptr()), register_module("weight_grid", weight_grid.ptr()); }
+        Grids() {
+            register_module("output", output.ptr()), register_module("weight_grid", weight_grid.ptr());
+        }
         void start(float reach) {
-            for (qat::nn::Grid* g : {static_cast<qat::nn::Grid*>(output.get()), static_cast<qat::nn::Grid*>(weight_grid.get())})
+            for (qat::nn::Grid* g :
+                 {static_cast<qat::nn::Grid*>(output.get()), static_cast<qat::nn::Grid*>(weight_grid.get())})
                 g->forward(torch::tensor({-reach, reach}));
         }
     } model, average;  // on the stack, which modules(include_self) does not allow
@@ -391,7 +398,8 @@ TEST_CASE("the average of learned scales is taken between their logarithms, and 
     CHECK(average.output->scale.item<double>() > 0);
 }
 
-TEST_CASE("batch norm is re-estimated after the last epoch, before it is validated and kept; a run that froze weights resumes") {
+TEST_CASE("batch norm is re-estimated after the last epoch, before it is validated and kept; a run that "
+          "froze weights resumes") {
     Drawn data;
     auto train = data.training(), val = data.validation();
     Run<Steady> run(data, "steady");

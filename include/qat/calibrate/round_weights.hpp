@@ -55,26 +55,39 @@ struct Places {
     }
 };
 
-inline RoundingProblem rounding_problem(Layer const& layer, torch::Tensor const& x, torch::Tensor const& there,
-                                        torch::Tensor const& wanted) {
-    auto const& grid = *layer.weight.grid;
-    auto const seen = layer.weight.seen().detach();
-    auto const out = seen.size(0);
-    auto const [scale, zero_point] = grid.by_channel();
-    TORCH_CHECK(scale.numel() == 1 || scale.numel() == out, "round_weights: ", layer.path, " has ", scale.numel(),
-                " weight scales for ", out, " output channels; use PerTensor, PerChannel<0> or PerGroup of them");
-    RoundingProblem p;
-    p.step = scale.reshape({-1, 1}).expand({out, 1}).contiguous();
-    auto const zero = zero_point.reshape({-1, 1}).expand({out, 1}).to(torch::kFloat);
-    p.low = static_cast<double>(grid.levels.lo) - zero, p.high = static_cast<double>(grid.levels.hi) - zero;
-    p.weight = seen.flatten(1).to(torch::kFloat);
-    auto const rounded = layer.weight.grid->forward(seen).flatten(1);
-    p.nearest = torch::round(rounded / p.step);
-    auto const r = wanted - there + x.mm((rounded - p.weight).t());  // there: x times the rounded weights, and bias
-    auto const count = static_cast<double>(x.size(0));
-    p.moments = x.t().mm(x) / count, p.wanted = r.t().mm(x) / count, p.offset = r.square().mean(0);
-    return p;
-}
+// What rounding one layer is about. x: [P, K], what it reads; there: [P, out], what it gives with its nearest weights.
+struct LayerProblem {
+    RoundingProblem rounding;
+    torch::Tensor mean_input, mean_wanted;  // [K], [out]: of x, and of what the result should have beyond w x
+
+    LayerProblem(Layer const& layer, torch::Tensor const& x, torch::Tensor const& there, torch::Tensor const& wanted,
+                 RoundingOptions const& o) {
+        auto const& grid = *layer.weight.grid;
+        auto const seen = layer.weight.seen().detach();
+        auto const out = seen.size(0);
+        auto const [scale, zero_point] = grid.by_channel();
+        TORCH_CHECK(scale.numel() == 1 || scale.numel() == out, "round_weights: ", layer.path, " has ", scale.numel(),
+                    " weight scales for ", out, " output channels; use PerTensor, PerChannel<0> or PerGroup");
+        auto& p = rounding;
+        p.step = scale.reshape({-1, 1}).expand({out, 1}).contiguous();
+        auto const zero = zero_point.reshape({-1, 1}).expand({out, 1}).to(torch::kFloat);
+        p.low = static_cast<double>(grid.levels.lo) - zero, p.high = static_cast<double>(grid.levels.hi) - zero;
+        p.weight = seen.flatten(1).to(torch::kFloat, /*non_blocking=*/false, /*copy=*/true);  // the layer's will change
+        auto const rounded = layer.weight.grid->forward(seen).flatten(1);
+        p.nearest = torch::round(rounded / p.step);
+        auto r = wanted - there + x.mm((rounded - p.weight).t());  // there: x times the rounded weights, and bias
+        auto input = x;
+        mean_input = x.mean(0), mean_wanted = r.mean(0);
+        if (o.bias) r = r - mean_wanted, input = x - mean_input;
+        auto const count = static_cast<double>(x.size(0));
+        p.moments = input.t().mm(input) / count, p.wanted = r.t().mm(input) / count, p.offset = r.square().mean(0);
+    }
+
+    // How much the result is too large on average with these codes.                                         [out]
+    torch::Tensor shift(torch::Tensor const& codes) const {
+        return (codes * rounding.step - rounding.weight).mv(mean_input) - mean_wanted;
+    }
+};
 
 // The weight becomes what these codes mean; where a folded factor is zero nothing is there to choose.
 inline void bake(Layer const& layer, torch::Tensor const& values) {
@@ -120,19 +133,22 @@ inline std::vector<RoundedWeights> round_weights(Network& n, Network& reference,
             layers[i].producer->tap = [&, i](torch::Tensor const& x, torch::Tensor const& y) {
                 auto const& layer = layers[i];
                 detail::Places const places(y, o, i);
-                auto const problem =
-                    detail::rounding_problem(layer, places.patches(x, layer.weight), places.of(y), wanted[i]);
-                auto const codes = problem.solve(o);
-                auto const difference = (codes - problem.nearest) * problem.step;
-                detail::bake(layer, codes * problem.step);
+                detail::LayerProblem const problem(layer, places.patches(x, layer.weight), places.of(y), wanted[i], o);
+                auto const& p = problem.rounding;
+                auto const codes = p.solve(o);
+                result.push_back({layer.path, p.error(p.nearest).mean().item<double>(), p.error(codes).mean().item<double>(),
+                                  (codes != p.nearest).to(torch::kFloat).mean().item<double>()});
                 // The layers behind read what this one gives from now on. The result's memory is a temporary's.
                 torch::Tensor corrected = y;
-                corrected.add_(torch::conv2d(x, difference.view_as(layer.weight.weight), {}, layer.weight.stride,
-                                             layer.weight.padding));
+                auto const difference = ((codes - p.nearest) * p.step).view_as(layer.weight.weight);
+                corrected.add_(torch::conv2d(x, difference, {}, layer.weight.stride, layer.weight.padding));
+                if (o.bias) {
+                    auto const shift = problem.shift(codes);
+                    torch::Tensor bias = layer.weight.bias;
+                    bias.sub_(shift), corrected.sub_(shift.view({1, -1, 1, 1}));
+                }
+                detail::bake(layer, codes * p.step);
                 baked.push_back(layer.weight.grid.get());
-                result.push_back({layer.path, problem.error(problem.nearest).mean().item<double>(),
-                                  problem.error(codes).mean().item<double>(),
-                                  (codes != problem.nearest).to(torch::kFloat).mean().item<double>()});
                 if (done) done(result.back());
             };
         }

@@ -18,6 +18,8 @@ struct RoundingOptions {
     std::int64_t patches = 4096;  // places of the result that count; all of them if there are fewer
     double regularization = 0.2;   // weight of the term that drives the variables to 0 or 1
     double beta_first = 20, beta_last = 2;  // its exponent, annealed after the first fifth of the steps
+    int flips = 1000;       // after that, of single codes, in each row: a local search
+    bool bias = false;      // the bias follows, so that the mean error of every channel is zero
     double damping = 0.01;  // of the inputs' second moments, as a share of their mean: against fitting the sample
     std::uint64_t seed = 0;
 };
@@ -48,29 +50,51 @@ struct RoundingProblem {
         auto const share = (weight / step - below).clamp(0.0, 1.0);
         auto v = torch::logit(((share - gamma) / (zeta - gamma)).clamp(0.01, 0.99));
         auto m = torch::zeros_like(v), u = torch::zeros_like(v);
+        auto const unit = step * level;  // gradients in units of step^2 * level: one regularization fits all layers
+        auto const target = (weight.mm(damped) + wanted) / unit, scaled = step / unit;
         for (int t = 0; t < o.steps; ++t) {
             auto const sigmoid = torch::sigmoid(v);
-            auto const raw = sigmoid * (zeta - gamma) + gamma;
-            auto const h = raw.clamp(0.0, 1.0);
-            auto const soft = below + h;
-            auto const d = torch::minimum(torch::maximum(soft, low), high) * step - weight;
-            // dE/dh in units of step^2 * level, so that one regularization fits all layers
-            auto gradient = 2 * (d.mm(damped) - wanted) / (step * level);
+            auto const h = (sigmoid * (zeta - gamma)).add_(gamma).clamp_(0.0, 1.0);
+            auto const soft = torch::minimum(torch::maximum(below + h, low), high);
+            auto gradient = (soft * scaled).mm(damped).sub_(target).mul_(2);  // dE/dh
             double const progress = static_cast<double>(t) / std::max(o.steps, 1);
             if (progress >= 0.2) {
                 double const beta = o.beta_last + (o.beta_first - o.beta_last) * (1 - (progress - 0.2) / 0.8);
                 auto const side = 2 * h - 1;
-                gradient -= o.regularization * 2 * beta * side.abs().pow(beta - 1) * side.sign();
+                // far from the ends the power is nothing, and must not become a denormal number, which costs time
+                gradient.sub_(side.abs().clamp_min_(0.1).pow_(beta - 1).mul_(side.sign()), o.regularization * 2 * beta);
             }
-            gradient = gradient * (raw > 0) * (raw < 1) * (soft >= low) * (soft <= high) * (zeta - gamma) * sigmoid *
-                       (1 - sigmoid);
+            // 0 where h or the code is at an end
+            auto const slope = sigmoid * (1 - sigmoid) * ((h > 0) & (h < 1) & (soft == below + h));
+            gradient.mul_(slope).mul_(zeta - gamma);
             m.mul_(0.9).add_(gradient, 0.1), u.mul_(0.999).addcmul_(gradient, gradient, 0.001);
             double const c1 = 1 - std::pow(0.9, t + 1), c2 = 1 - std::pow(0.999, t + 1);
-            v.addcdiv_(m, (u / c2).sqrt() + 1e-8, -o.rate / c1);
+            v.addcdiv_(m, (u / c2).sqrt_().add_(1e-8), -o.rate / c1);
         }
         auto const up = torch::sigmoid(v) * (zeta - gamma) + gamma >= 0.5;
         auto const found = torch::minimum(torch::maximum(below + up, low), high);
-        return torch::where((error(found) < error(nearest)).view({-1, 1}), found, nearest);
+        return improve(torch::where((error(found) < error(nearest)).view({-1, 1}), found, nearest), o.flips);
+    }
+
+    /// In every row, again and again, the one code that gains most is rounded the other way; until none gains.
+    torch::Tensor improve(torch::Tensor codes, int flips) const {
+        auto const below = torch::floor(weight / step);
+        auto const diagonal = moments.diagonal();
+        auto slope = (codes * step - weight).mm(moments) - wanted;  // dE/dw / 2
+        auto const least_gain = 1e-4 * step.square() * diagonal.mean();  // less is float's own error
+        for (int t = 0; t < flips; ++t) {
+            auto const way = 1 - 2 * (codes > below).to(torch::kFloat);  // +1: one up
+            auto const allowed = (codes + way >= low) & (codes + way <= high);
+            auto const d = way * step;
+            auto const gain = (2 * d * slope + d.square() * diagonal).masked_fill(allowed.logical_not(), 0);
+            auto const [least, at] = gain.min(1, true);
+            auto const better = least < -least_gain;
+            if (!better.any().item<bool>()) break;
+            auto const move = way.gather(1, at) * better;
+            codes = codes.scatter_add(1, at, move);
+            slope.addcmul_(moments.index_select(0, at.flatten()), move * step);
+        }
+        return codes;
     }
 };
 

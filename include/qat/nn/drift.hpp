@@ -1,5 +1,6 @@
 #pragma once
-// Whether the grids of a network run away while it trains: how far their ranges have moved, and how much they clip.
+// Whether the grids of a network run away while it trains: how far their ranges have moved, and how much they
+// clip.
 
 #include <qat/nn/producer.hpp>
 
@@ -18,8 +19,9 @@ struct Drift {
     std::string path;              // of the grid that moved most
 };
 
-/// |log2(range now / range then)| of every grid, where the range is the scale times the number of integers, so that a step
-/// of bits is no drift. Grids that had seen nothing then do not count. The model must outlive it.
+/// |log2(range now / range then)| of every grid, where the range is the scale times the number of integers,
+/// so that a step of bits is no drift. Grids that had seen nothing then do not count. The model must outlive
+/// it.
 class ScaleDrift {
 public:
     explicit ScaleDrift(torch::nn::Module& model) : model_(model) { ranges_ = read(); }
@@ -65,8 +67,9 @@ struct Clipped {
     double rate() const { return values ? static_cast<double>(outside) / static_cast<double>(values) : 0; }
 };
 
-/// Of all grids that forward() reaches, in evaluation mode and without gradient, how many values lay farther outside the
-/// range than rounding explains, half a step; NaN counts as outside. Nothing moves; probes are set aside meanwhile.
+/// Of all grids that forward() reaches, in evaluation mode and without gradient, how many values lay farther
+/// outside the range than rounding explains, half a step; NaN counts as outside. Nothing moves; probes are
+/// set aside meanwhile.
 template <class Forward> std::vector<Clipped> clip_rates(torch::nn::Module& model, Forward&& forward) {
     torch::NoGradGuard no_grad;
     struct Watched {
@@ -92,7 +95,8 @@ template <class Forward> std::vector<Clipped> clip_rates(torch::nn::Module& mode
     });
     for (auto const& item : model.named_modules())
         if (auto* grid = dynamic_cast<Grid*>(item.value().get()); grid && grid->quantized())
-            watched.push_back({grid, {.path = item.key(), .fixed = grid->fixed()}, {}, std::move(grid->probe)});
+            watched.push_back(
+                {grid, {.path = item.key(), .fixed = grid->fixed()}, {}, std::move(grid->probe)});
     for (auto& w : watched) {
         bool const is_weight = std::count(of_weights.begin(), of_weights.end(), w.grid) > 0;
         w.grid->probe = [&w, axis = is_weight ? 0 : 1](torch::Tensor const& x, torch::Tensor const&) {

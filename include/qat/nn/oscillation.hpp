@@ -1,18 +1,21 @@
 #pragma once
-// Weights that jump to and fro between two integers: how many they are, a loss that draws them to the middle of their
-// bins, and freezing. Nagel et al. 2022, arXiv:2203.11086. Works on what the grid sees (weight * batch norm's factor),
-// per tensor and per channel.
+// Weights that jump to and fro between two integers: how many they are, a loss that draws them to the middle
+// of their bins, and freezing. Nagel et al. 2022, arXiv:2203.11086. Works on what the grid sees (weight *
+// batch norm's factor), per tensor and per channel.
 
 #include <qat/nn/producer.hpp>
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 #include <numbers>
+#include <optional>
 #include <utility>
 #include <vector>
 
 namespace qat::nn {
 
-/// x on the grid as it is now, without gradient: nothing is observed, nothing moves, no probe sees it.       x's shape
+/// x on the grid as it is now, without gradient: nothing is observed, nothing moves, no probe sees it.
 inline torch::Tensor on_grid(Grid& grid, torch::Tensor const& x) {
     torch::NoGradGuard no_grad;
     struct Still {
@@ -41,10 +44,10 @@ inline double dampening_share(double progress) {
     return (1 - std::cos(std::clamp(progress, 0.0, 1.0) * std::numbers::pi)) / 2;
 }
 
-/// Adds the gradient of   L = strength * sum over weights of (Q(w) - clip(w))^2   to every convolution's weight, where
-/// clip limits to the grid's range, Q(w) counts as a constant and w is what the grid sees:
+/// Adds the gradient of   L = strength * sum over weights of (Q(w) - clip(w))^2   to every convolution's
+/// weight, where clip limits to the grid's range, Q(w) counts as a constant and w is what the grid sees:
 ///     dL/dw = 2 strength (w - Q(w)) inside the range, 0 outside          section 4.2
-/// Weights that need no gradient are left out. Returns L.                                                        []
+/// Weights that need no gradient are left out. Returns L, a scalar.
 inline torch::Tensor dampen(torch::nn::Module& model, double strength) {
     torch::NoGradGuard no_grad;
     torch::Tensor loss;
@@ -74,10 +77,10 @@ struct OscillationOptions {
     double freeze_threshold = 0;  // weights that flip back more often are frozen; 0: none are
 };
 
-/// Follows the integers of all weights of a model, which must outlive it. A change of integer against the direction of the
-/// one before is an oscillation; its frequency is the moving average, from 0 to 1 (section 4.3).
-/// Memory: 5 bytes a weight, 10 where weights may freeze. It is no state of the network: a resumed run starts it anew, and
-/// so does a change of the number of bits.
+/// Follows the integers of all weights of a model, which must outlive it. A change of integer against the
+/// direction of the one before is an oscillation; its frequency is the moving average, from 0 to 1 (section
+/// 4.3). Memory: 5 bytes a weight, 10 where weights may freeze. It is no state of the network: a resumed run
+/// starts it anew, and so does a change of the number of bits.
 class WeightOscillation {
 public:
     explicit WeightOscillation(torch::nn::Module& model, OscillationOptions options = {}) : o_(options) {
@@ -90,11 +93,12 @@ public:
     void follow() {
         torch::NoGradGuard no_grad;
         for (auto& history : histories_)
-            if (auto const w = history.producer->quantized_weight(); detail::follows_grid(w)) follow(history, *w);
+            if (auto const w = history.producer->quantized_weight(); detail::follows_grid(w))
+                follow(history, *w);
     }
 
-    /// The share of weights that oscillate. threshold: of the frequency; with a momentum of 0.01 a single change back counts
-    /// for 70 steps.
+    /// The share of weights that oscillate. threshold: of the frequency; with a momentum of 0.01 a single
+    /// change back counts for 70 steps.
     double share(double threshold = 0.005) const {
         torch::Tensor count;
         std::int64_t weights = 0;
@@ -118,7 +122,7 @@ private:
     struct History {
         Producer* producer;
         Levels levels{0, 0};
-        torch::Tensor code = {};       // after the last step, relative to the zero point         int16, or int32
+        torch::Tensor code = {};       // after the last step, relative to zero; int16 or int32
         torch::Tensor direction = {};  // of its last change; 0: none so far                      int8
         torch::Tensor frequency = {};  // of changes back                                         float16
         torch::Tensor frozen = {};     // where weights may freeze                                bool
@@ -141,7 +145,8 @@ private:
             code = torch::where(freezes, h.average.round(), code);
             h.frozen.logical_or_(freezes);
             auto value = code * scale;
-            if (w.factor.defined()) value.div_(w.factor.view({-1, 1, 1, 1}));  // a factor of 0: nothing to pin
+            if (w.factor.defined())
+                value.div_(w.factor.view({-1, 1, 1, 1}));  // a factor of 0: nothing to pin
             w.weight.detach().copy_(torch::where(h.frozen & value.isfinite(), value, w.weight));
         }
         h.code.copy_(code);

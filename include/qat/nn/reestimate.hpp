@@ -1,24 +1,26 @@
 #pragma once
-// Statistics of batch norm anew once training is over. Nagel et al. 2022, arXiv:2203.11086, section 4.1: while weights
-// jump between integers, the running statistics belong to no network that ever was.
+// Statistics of batch norm anew once training is over. Nagel et al. 2022, arXiv:2203.11086, section 4.1:
+// while weights jump between integers, the running statistics belong to no network that ever was.
 
 #include <qat/nn/producer.hpp>
 
-#include <cstdint>
+#include <memory>
+#include <type_traits>
 #include <vector>
 
 namespace qat::nn {
 namespace detail {
 
-// Everything needed to let one batch's statistics be seen and to leave the model as it was. The momentum is 1 meanwhile:
-// after a forward the running statistics are the batch's.
+// Everything needed to let one batch's statistics be seen and to leave the model as it was. The momentum is 1
+// meanwhile: after a forward the running statistics are the batch's.
 class BatchStatistics {
 public:
     explicit BatchStatistics(torch::nn::Module& model) : model_(model), training_(model.is_training()) {
         for (auto const& m : model.modules())
             if (auto norm = std::dynamic_pointer_cast<torch::nn::BatchNorm2dImpl>(m))
                 norms_.push_back({norm, norm->options.momentum(), norm->running_mean.clone(),
-                                  norm->running_var.clone(), torch::zeros_like(norm->running_mean, torch::kDouble),
+                                  norm->running_var.clone(),
+                                  torch::zeros_like(norm->running_mean, torch::kDouble),
                                   torch::zeros_like(norm->running_var, torch::kDouble)});
         for_each_producer(model, [&](Producer& p) {
             if (p.freeze_statistics(false)) frozen_.push_back(&p);
@@ -49,7 +51,8 @@ public:
     void keep() {
         for (auto& n : norms_) {
             if (batches_ == 0) return;
-            n.norm->running_mean.copy_(n.mean_sum / batches_), n.norm->running_var.copy_(n.var_sum / batches_);
+            n.norm->running_mean.copy_(n.mean_sum / batches_),
+                n.norm->running_var.copy_(n.var_sum / batches_);
             n.norm->num_batches_tracked.fill_(batches_);
         }
     }
@@ -77,10 +80,12 @@ private:
 
 }  // namespace detail
 
-/// Running means and variances become the averages of those of `batches` batches, each of which is normalised by its own
-/// as in training. Grids do not move, and weights are quantized as folded with the statistics from before, so that all
-/// batches meet the same network. Frozen statistics are estimated too, and are frozen again afterwards.
-/// next: () -> bool runs one more batch through the model in training mode, or returns false if there is none.
+/// Running means and variances become the averages of those of `batches` batches, each of which is normalised
+/// by its own as in training. Grids do not move, and weights are quantized as folded with the statistics from
+/// before, so that all batches meet the same network. Frozen statistics are estimated too, and are frozen
+/// again afterwards.
+/// next: () -> bool runs one more batch through the model in training mode, or returns false if there is
+/// none.
 /// Returns how many batches there were; with none of them, and without batch norm, nothing changes.
 template <class Next> int reestimate_batch_norm(torch::nn::Module& model, int batches, Next&& next) {
     torch::NoGradGuard no_grad;

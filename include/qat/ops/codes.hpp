@@ -48,7 +48,8 @@ public:
     /// Gives y = conv2d(x, weight, bias), which was computed outside autograd, its history.
     static torch::Tensor record(torch::Tensor y, torch::Tensor const& x, torch::Tensor const& weight,
                                 torch::Tensor const& bias, std::int64_t stride, std::int64_t padding) {
-        auto const step = std::shared_ptr<CodedConvolution>(new CodedConvolution(), torch::autograd::deleteNode);
+        auto const step =
+            std::shared_ptr<CodedConvolution>(new CodedConvolution(), torch::autograd::deleteNode);
         step->input_ = Kept(x, codes_of(x)), step->weight_ = Kept(weight, codes_of(weight));
         step->stride_ = {stride, stride}, step->padding_ = {padding, padding};
         step->channels_ = weight.size(0);
@@ -72,8 +73,9 @@ public:
         auto wants = wants_;
         for (std::size_t i = 0; i < wants.size(); ++i) wants[i] = wants[i] && task_should_compute_output(i);
         auto const type = dy.scalar_type();  // float32 but under autocast
-        auto [dx, dw, db] = at::convolution_backward(dy, x.to(type), weight.to(type), torch::IntArrayRef(channels_),
-                                                     stride_, padding_, {1, 1}, false, {0, 0}, 1, wants);
+        auto [dx, dw, db] =
+            at::convolution_backward(dy, x.to(type), weight.to(type), torch::IntArrayRef(channels_), stride_,
+                                     padding_, {1, 1}, false, {0, 0}, 1, wants);
         for (auto* gradient : {&dx, &dw, &db})
             if (gradient->defined()) *gradient = gradient->to(torch::kFloat);
         return {dx, dw, db};
@@ -95,8 +97,8 @@ private:
 /// y is its inputs side by side; so are its codes and its gradient.
 class CodedConcatenation final : public Carrier {
 public:
-    static torch::Tensor record(torch::Tensor const& y, std::vector<torch::Tensor> const& xs, std::int64_t dim,
-                                Codes codes) {
+    static torch::Tensor record(torch::Tensor const& y, std::vector<torch::Tensor> const& xs,
+                                std::int64_t dim, Codes codes) {
         auto* step = new CodedConcatenation(std::move(codes));
         step->dim_ = dim;
         for (auto const& x : xs) step->sizes_.push_back(x.size(dim));
@@ -141,13 +143,14 @@ inline std::optional<Codes> encode(torch::Tensor const& tensor, Codes const& gri
     auto const grids = grids_of(x, {grid.scale, grid.zero_point}, grid.levels, grid.axis);
     auto const set = best_instruction_set();
     std::atomic<bool> lies_there = true;
-    for_each_block(x.numel(), &grids, [&](std::int64_t from, std::int64_t n, GridRow row, Ends&) {
+    for_each_block(x.numel(), [&](std::int64_t from, std::int64_t n, Ends&) {
         std::array<float, block_size> y;
         std::array<std::uint8_t, block_size> flags;
         // Any rounding finds the code of a number that has one.
-        quantize_block<Identity, Quantizer<Int<8>, PerTensorAffine>>(set, in + from, n, row, {}, y.data(),
-                                                                     flags.data(), out + from);
-        if (run_with<DifferKernel>(set, in + from, static_cast<float const*>(y.data()), n) != 0) lies_there = false;
+        quantize_block<Identity, Quantizer<Int<8>, PerTensorAffine>>(set, in + from, n, grids.row(), {},
+                                                                     y.data(), flags.data(), out + from);
+        if (run_with<DifferKernel>(set, in + from, static_cast<float const*>(y.data()), n) != 0)
+            lies_there = false;
     });
     return lies_there ? std::optional(result) : std::nullopt;
 }
@@ -158,7 +161,8 @@ inline bool same_grid(Codes const& a, Codes const& b) {
 }
 
 /// Side by side in y's layout; none if the tensors do not lie on one grid.
-inline std::optional<Codes> join(std::vector<torch::Tensor> const& xs, std::int64_t dim, torch::Tensor const& y) {
+inline std::optional<Codes> join(std::vector<torch::Tensor> const& xs, std::int64_t dim,
+                                 torch::Tensor const& y) {
     std::vector<std::optional<Codes>> all;
     std::optional<Codes> grid;
     for (auto const& x : xs) {
@@ -178,18 +182,22 @@ inline std::optional<Codes> join(std::vector<torch::Tensor> const& xs, std::int6
     torch::NoGradGuard no_grad;
     grid->values = torch::cat(values, dim);
     if (grid->values.strides() != y.strides())
-        grid->values = torch::empty_strided(y.sizes(), y.strides(), grid->values.options()).copy_(grid->values);
+        grid->values =
+            torch::empty_strided(y.sizes(), y.strides(), grid->values.options()).copy_(grid->values);
     return grid;
 }
 }  // namespace detail
 
 /// torch::conv2d with square stride and padding. What carries codes, x or the weight, is kept as those.
 /// requires bias [out] or undefined. No second derivative if anything carries codes.     [N, out, H / s, W / s]
-inline torch::Tensor coded_conv2d(torch::Tensor const& x, torch::Tensor const& weight, torch::Tensor const& bias,
-                                  std::int64_t stride = 1, std::int64_t padding = 0) {
-    bool const differentiates = torch::GradMode::is_enabled() && (detail::wants_gradient(x) || detail::wants_gradient(weight) ||
-                                                                  detail::wants_gradient(bias));
-    if (!differentiates || (!codes_of(x) && !codes_of(weight))) return torch::conv2d(x, weight, bias, stride, padding);
+inline torch::Tensor coded_conv2d(torch::Tensor const& x, torch::Tensor const& weight,
+                                  torch::Tensor const& bias, std::int64_t stride = 1,
+                                  std::int64_t padding = 0) {
+    bool const differentiates =
+        torch::GradMode::is_enabled() &&
+        (detail::wants_gradient(x) || detail::wants_gradient(weight) || detail::wants_gradient(bias));
+    if (!differentiates || (!codes_of(x) && !codes_of(weight)))
+        return torch::conv2d(x, weight, bias, stride, padding);
     torch::Tensor y;
     {
         torch::NoGradGuard no_grad;
@@ -203,7 +211,8 @@ inline torch::Tensor coded_conv2d(torch::Tensor const& x, torch::Tensor const& w
 inline torch::Tensor coded_cat(std::vector<torch::Tensor> const& xs, std::int64_t dim) {
     TORCH_CHECK(!xs.empty(), "coded_cat: no tensors, want at least one");
     bool const on_cpu = std::ranges::all_of(xs, [](auto const& x) { return x.is_cpu(); });
-    if (!on_cpu || !torch::GradMode::is_enabled() || std::ranges::none_of(xs, [](auto const& x) { return codes_of(x).has_value(); }))
+    if (!on_cpu || !torch::GradMode::is_enabled() ||
+        std::ranges::none_of(xs, [](auto const& x) { return codes_of(x).has_value(); }))
         return torch::cat(xs, dim);
     torch::Tensor y;
     {

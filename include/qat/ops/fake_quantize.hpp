@@ -10,7 +10,8 @@ namespace qat {
 /// x on the grid, in x's shape; x itself if the format is Float. Any strides. Empty tensors are fine. NaN becomes the
 /// lowest value.
 template <QuantizerSpec Spec>
-torch::Tensor fake_quantize(torch::Tensor const& x, torch::Tensor const& scale, torch::Tensor const& zero_point,
+torch::Tensor fake_quantize(torch::Tensor const& x, torch::Tensor const& scale,
+                            torch::Tensor const& zero_point,
                             Levels levels = levels_of<typename Spec::format>) {
     if constexpr (!Spec::format::quantized)
         return x;

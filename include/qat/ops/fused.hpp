@@ -19,7 +19,7 @@ struct FusedOptions {
     Storage storage = Storage::fresh;
     RangeTensors* seen = nullptr;  // if not null, gets the extremes of act(x)
     bool codes = false;            // the result carries its codes (ops/codes.hpp), if they fit 8 bits
-    bool noise = false;            // stochastic rounding with noise, from torch's generator of the CPU; else without
+    bool noise = false;  // stochastic rounding with noise, from torch's generator of the CPU; else without
 };
 
 namespace detail {
@@ -48,8 +48,8 @@ inline torch::Tensor quantize_on_cpu(torch::Tensor const& x, GridTensors const& 
         auto const bytes = in.options().dtype(torch::kByte);
         if (differentiates) mask = torch::empty({mask_bytes(in.numel())}, bytes);
         if (carries)
-            codes = Codes{torch::empty_like(in, bytes), grid.scale.detach().clone(), grid.zero_point.clone(), levels,
-                          axis};
+            codes = Codes{torch::empty_like(in, bytes), grid.scale.detach().clone(), grid.zero_point.clone(),
+                          levels, axis};
         Pass pass;
         pass.x = in.data_ptr<float>(), pass.y = y.data_ptr<float>(), pass.n = in.numel();
         if (mask.defined()) pass.mask = mask.data_ptr<std::uint8_t>();
@@ -71,7 +71,8 @@ inline torch::Tensor quantize_on_cpu(torch::Tensor const& x, GridTensors const& 
 /// the estimator passes outside, has no gradient. An activation that does not mask (SiLU) runs before, on its own.
 template <class Activation, QuantizerSpec Spec>
 torch::Tensor activate_and_quantize(torch::Tensor const& x, GridTensors const& grid,
-                                    Levels levels = levels_of<typename Spec::format>, FusedOptions const& o = {}) {
+                                    Levels levels = levels_of<typename Spec::format>,
+                                    FusedOptions const& o = {}) {
     using S = typename Spec::scheme;
     if constexpr (!Activation::masks) {
         auto before = o;
@@ -86,8 +87,8 @@ torch::Tensor activate_and_quantize(torch::Tensor const& x, GridTensors const& g
                 torch::NoGradGuard no_grad;
                 *o.seen = detail::range_on_cpu<Activation, S>(x);
             }
-            return detail::quantize_on_cpu(x, grid, levels, o, axis, &detail::quantize_block<Activation, Spec>, ends,
-                                           noise);
+            return detail::quantize_on_cpu(x, grid, levels, o, axis,
+                                           &detail::quantize_block<Activation, Spec>, ends, noise);
         }
         bool const carries = o.codes && Codes::fit(levels) && torch::GradMode::is_enabled();
         auto const result = cuda::activate_and_quantize<Activation, Spec>(
@@ -111,7 +112,8 @@ template <class Activation, class Scheme> RangeTensors activated_range(torch::Te
     if constexpr (!Activation::masks) {
         return range<Scheme>(activate(Activation{}, x));
     } else {
-        if (x.is_cpu() && x.scalar_type() == torch::kFloat) return detail::range_on_cpu<Activation, Scheme>(x);
+        if (x.is_cpu() && x.scalar_type() == torch::kFloat)
+            return detail::range_on_cpu<Activation, Scheme>(x);
         if (x.is_cpu()) return range<Scheme>(activate(Activation{}, x));
         return cuda::activated_range<Activation, Scheme>(x);
     }

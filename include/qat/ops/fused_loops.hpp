@@ -1,7 +1,6 @@
 #pragma once
-// The CPU's pass over memory: activation, extremes, grid, mask of the gradient and codes, a block of elements at a time.
-// A block stays in the first-level cache while short loops go over it, so each element is read from memory once and
-// written once. Only two of those loops depend on policies; the rest is compiled once.
+// The CPU's short loops over a block of elements, which stays in the first-level cache meanwhile. Only two of them depend
+// on policies; the rest is compiled once.
 
 #include <qat/core/noise.hpp>
 #include <qat/core/quantizer.hpp>
@@ -13,14 +12,12 @@
 #include <array>
 #include <bit>
 #include <limits>
-#include <optional>
 #include <utility>
-#include <vector>
 
 namespace qat::detail {
 
 inline constexpr std::int64_t block_size = 1024;  // elements
-inline constexpr std::int64_t grain = 1 << 14;      // elements worth a task of their own
+inline constexpr std::int64_t grain = 1 << 14;    // elements worth a task of their own
 
 /// The extremes of some numbers, by lane of a vector.
 struct Ends {
@@ -46,9 +43,10 @@ struct Ends {
     }
 };
 
-/// The grids of consecutive elements: the first one for all (per tensor), or one for each.
+/// The grids of consecutive elements: one for all, or one for each.
 struct GridRow {
     float const *scale, *inverse, *low, *high;
+    bool spread;  // one for each
 };
 
 /// Of a block: see core/noise.hpp.
@@ -57,12 +55,15 @@ struct Noise {
     std::uint32_t key = 0, first = 0;
 };
 
-inline std::uint8_t code_byte(float code, float low) { return static_cast<std::uint8_t>(static_cast<int>(code - low)); }
+inline std::uint8_t code_byte(float code, float low) {
+    return static_cast<std::uint8_t>(static_cast<int>(code - low));
+}
 
 // ---- what depends on policies ----------------------------------------------------------------------------------
 
 /// y[i] = act(x[i]) on its grid. y may be x. If flags: whether the gradient passes, 0 or 1. If codes: c - low.
-template <class Activation, class Spec, bool Flags, bool Codes, bool Noisy> struct QuantizeKernel {
+template <class Activation, class Spec, bool Spread, bool Flags, bool Codes, bool Noisy>
+struct QuantizeKernel {
     [[gnu::always_inline]] static void run(float const* x, std::int64_t n, GridRow g, Noise noise, float* y,
                                            std::uint8_t* flags, std::uint8_t* codes) {
         auto const keep = [=](std::int64_t i, float scale, float low, Code code) {
@@ -79,7 +80,7 @@ template <class Activation, class Spec, bool Flags, bool Codes, bool Noisy> stru
             else
                 return quantize<R>(Activation::value(x[i]), inverse, b);
         };
-        if constexpr (Spec::scheme::per_channel) {
+        if constexpr (Spread) {
 #pragma omp simd
             for (std::int64_t i = 0; i < n; ++i)
                 keep(i, g.scale[i], g.low[i], code(i, g.inverse[i], Bounds{g.low[i], g.high[i]}));
@@ -93,24 +94,31 @@ template <class Activation, class Spec, bool Flags, bool Codes, bool Noisy> stru
     }
 };
 
-/// flags: null if no mask is wanted. codes: or null; requires flags.
+/// n <= block_size. flags: null if no mask is wanted. codes: or null; requires flags.
 template <class Activation, class Spec>
 void quantize_block(InstructionSet set, float const* x, std::int64_t n, GridRow g, Noise noise, float* y,
                     std::uint8_t* flags, std::uint8_t* codes) {
-    auto const run = [=]<bool Noisy>(std::bool_constant<Noisy>) {
-        if (codes)
-            run_with<QuantizeKernel<Activation, Spec, true, true, Noisy>>(set, x, n, g, noise, y, flags, codes);
-        else if (flags)
-            run_with<QuantizeKernel<Activation, Spec, true, false, Noisy>>(set, x, n, g, noise, y, flags, codes);
-        else
-            run_with<QuantizeKernel<Activation, Spec, false, false, Noisy>>(set, x, n, g, noise, y, flags, codes);
+    auto const run =
+        [=]<bool Spread, bool Flags, bool Codes>(std::integer_sequence<bool, Spread, Flags, Codes>,
+                                                 std::uint8_t* f, std::uint8_t* c) {
+        if constexpr (Spec::rounding::stochastic)
+            if (noise.wanted)
+                return run_with<QuantizeKernel<Activation, Spec, Spread, Flags, Codes, true>>(set, x, n, g,
+                                                                                              noise, y, f, c);
+        run_with<QuantizeKernel<Activation, Spec, Spread, Flags, Codes, false>>(set, x, n, g, noise, y, f, c);
     };
-    if constexpr (Spec::rounding::stochastic)
-        if (noise.wanted) return run(std::true_type{});
-    run(std::false_type{});
+    if constexpr (Spec::scheme::per_channel)
+        if (g.spread) {  // rare: one kernel does for all
+            std::array<std::uint8_t, block_size> no_flags, no_codes;
+            return run(std::integer_sequence<bool, true, true, true>{}, flags ? flags : no_flags.data(),
+                       codes ? codes : no_codes.data());
+        }
+    if (codes) return run(std::integer_sequence<bool, false, true, true>{}, flags, codes);
+    if (flags) return run(std::integer_sequence<bool, false, true, false>{}, flags, codes);
+    run(std::integer_sequence<bool, false, false, false>{}, flags, codes);
 }
-using QuantizeBlock = void (*)(InstructionSet, float const*, std::int64_t, GridRow, Noise, float*, std::uint8_t*,
-                               std::uint8_t*);
+using QuantizeBlock = void (*)(InstructionSet, float const*, std::int64_t, GridRow, Noise, float*,
+                               std::uint8_t*, std::uint8_t*);
 
 /// Takes in act(x). The lanes are in registers while it runs.
 template <class Activation> struct EndsKernel {
@@ -137,7 +145,8 @@ template <class Activation> struct EndsKernel {
         std::copy_n(nans, lanes, ends->nan.data());
     }
 };
-template <class Activation> void ends_of_block(InstructionSet set, float const* x, std::int64_t n, Ends* ends) {
+template <class Activation>
+void ends_of_block(InstructionSet set, float const* x, std::int64_t n, Ends* ends) {
     run_with<EndsKernel<Activation>>(set, x, n, ends);
 }
 using EndsOfBlock = void (*)(InstructionSet, float const*, std::int64_t, Ends*);
@@ -156,11 +165,13 @@ template <bool Spread> struct DecodeKernel {
     }
 };
 
-static_assert(std::endian::native == std::endian::little, "qat: masks of gradients are written for little-endian");
+static_assert(std::endian::native == std::endian::little,
+              "qat: masks of gradients are written for little-endian");
 
 /// Flags of 0 or 1, a byte each, to bits: element 8 b + k is bit k of byte b.
 struct PackKernel {
-    [[gnu::always_inline]] static void run(std::uint64_t const* flags, std::int64_t bytes, std::uint8_t* mask) {
+    [[gnu::always_inline]] static void run(std::uint64_t const* flags, std::int64_t bytes,
+                                           std::uint8_t* mask) {
 #pragma omp simd
         for (std::int64_t b = 0; b < bytes; ++b) {
             auto w = flags[b];
@@ -179,7 +190,8 @@ struct MaskKernel {
         for (unsigned i = 0; i < 32; ++i) powers[i] = 1u << i;
         return powers;
     }();
-    [[gnu::always_inline]] static void run(float const* dy, std::uint32_t const* words, std::int64_t n, float* dx) {
+    [[gnu::always_inline]] static void run(float const* dy, std::uint32_t const* words, std::int64_t n,
+                                           float* dx) {
         std::int64_t at = 0;
         for (; at + 32 <= n; at += 32) {
             auto const word = words[at / 32];
@@ -194,112 +206,5 @@ struct MaskKernel {
         for (; at < n; ++at) dx[at] = (words[at / 32] >> (at % 32) & 1u) != 0 ? dy[at] : 0.0f;
     }
 };
-
-// ---- the pass --------------------------------------------------------------------------------------------------
-
-/// Grids by channel, ready for the loops; one entry if per tensor.
-struct Grids {
-    std::vector<float> scale, inverse, low, high;
-    bool per_channel = false;
-    std::int64_t run = 1, channels = 1;  // element i, as it lies in memory, belongs to channel i / run % channels
-};
-
-/// Grids written out for every element of a block.
-struct SpreadGrids {
-    float scale[block_size], inverse[block_size], low[block_size], high[block_size];
-
-    GridRow fill(Grids const& g, std::int64_t from, std::int64_t n) {
-        for (std::int64_t at = 0, length; at < n; at += length) {
-            auto const c = (from + at) / g.run % g.channels;
-            if (g.run == 1) {  // neighbours are neighbouring channels
-                length = std::min(n - at, g.channels - c);
-                auto const copy = [=](std::vector<float> const& by_channel, float* to) {
-                    std::copy_n(by_channel.data() + c, length, to + at);
-                };
-                copy(g.scale, scale), copy(g.inverse, inverse), copy(g.low, low), copy(g.high, high);
-            } else {
-                length = std::min(n - at, g.run - (from + at) % g.run);
-                auto const repeat = [=](std::vector<float> const& by_channel, float* to) {
-                    std::fill_n(to + at, length, by_channel[static_cast<std::size_t>(c)]);
-                };
-                repeat(g.scale, scale), repeat(g.inverse, inverse), repeat(g.low, low), repeat(g.high, high);
-            }
-        }
-        return {scale, inverse, low, high};
-    }
-};
-
-/// Calls f(from, n, grids of these elements, ends) for consecutive blocks of at most block_size elements, in parallel. What
-/// f adds to the ends is merged; the result does not depend on the number of threads. grids: may be null.
-template <class F> Ends for_each_block(std::int64_t numel, Grids const* grids, F const& f) {
-    auto const chunk = [&](std::int64_t begin, std::int64_t end, Ends ends) {
-        std::optional<SpreadGrids> spread;
-        GridRow row{};
-        if (grids && grids->per_channel) spread.emplace();
-        else if (grids) row = {grids->scale.data(), grids->inverse.data(), grids->low.data(), grids->high.data()};
-        for (auto b = begin; b < end; ++b) {
-            auto const from = b * block_size, n = std::min(block_size, numel - from);
-            if (spread) row = spread->fill(*grids, from, n);
-            f(from, n, row, ends);
-        }
-        return ends;
-    };
-    auto const merge_ends = [](Ends a, Ends const& b) {
-        a.take_in(b);
-        return a;
-    };
-    auto const blocks = (numel + block_size - 1) / block_size;
-    return at::parallel_reduce(0, blocks, grain / block_size, Ends{}, chunk, merge_ends);
-}
-
-/// What is done to one tensor of n elements.
-struct Pass {
-    float const* x = nullptr;
-    float* y = nullptr;              // may be x
-    std::int64_t n = 0;
-    std::uint8_t* mask = nullptr;    // mask_bytes(n), or null
-    std::uint8_t* codes = nullptr;   // n, or null
-    QuantizeBlock quantize = nullptr;
-    EndsOfBlock ends = nullptr;      // null: the extremes are not wanted
-    std::optional<std::uint64_t> seed;  // of the noise of a stochastic rounding; none: it rounds without
-};
-
-/// The extremes of act(x), if wanted.
-inline Ends perform(Pass const& p, Grids const& grids, InstructionSet set = best_instruction_set()) {
-    return for_each_block(p.n, &grids, [&](std::int64_t from, std::int64_t n, GridRow row, Ends& ends) {
-        std::array<std::uint64_t, block_size / 8> words;
-        auto* const flags = p.mask || p.codes ? reinterpret_cast<std::uint8_t*>(words.data()) : nullptr;
-        if (p.ends) p.ends(set, p.x + from, n, &ends);
-        Noise noise;
-        if (p.seed) {
-            auto const first = static_cast<std::uint64_t>(from);
-            noise = {true, noise_key(*p.seed, static_cast<std::uint32_t>(first >> 32)),
-                     static_cast<std::uint32_t>(first)};
-        }
-        p.quantize(set, p.x + from, n, row, noise, p.y + from, flags, p.codes ? p.codes + from : nullptr);
-        if (p.mask) {
-            auto const bytes = mask_bytes(n);
-            std::fill(flags + n, flags + 8 * bytes, std::uint8_t{0});
-            run_with<PackKernel>(set, static_cast<std::uint64_t const*>(words.data()), bytes, p.mask + from / 8);
-        }
-    });
-}
-
-inline void decode(std::uint8_t const* codes, std::int64_t numel, float* y, Grids const& grids,
-                   InstructionSet set = best_instruction_set()) {
-    for_each_block(numel, &grids, [&](std::int64_t from, std::int64_t n, GridRow row, Ends&) {
-        if (grids.per_channel) run_with<DecodeKernel<true>>(set, codes + from, n, row, y + from);
-        else run_with<DecodeKernel<false>>(set, codes + from, n, row, y + from);
-    });
-}
-
-/// mask: words, as perform() packed it.
-inline void apply_mask(float const* dy, std::uint8_t const* mask, std::int64_t numel, float* dx,
-                       InstructionSet set = best_instruction_set()) {
-    auto const* words = reinterpret_cast<std::uint32_t const*>(mask);
-    for_each_block(numel, nullptr, [&](std::int64_t from, std::int64_t n, GridRow, Ends&) {
-        run_with<MaskKernel>(set, dy + from, words + from / 32, n, dx + from);
-    });
-}
 
 }  // namespace qat::detail

@@ -19,11 +19,13 @@ template <class Kernel, class... Args>
 }
 inline bool available(InstructionSet set) {
     switch (set) {
-        case InstructionSet::avx512:
-            return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
-        case InstructionSet::avx2: return __builtin_cpu_supports("avx2");
-        default: return true;
+    case InstructionSet::avx512:
+        return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+               __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+    case InstructionSet::avx2:
+        return __builtin_cpu_supports("avx2");
+    default:
+        return true;
     }
 }
 #else
@@ -43,9 +45,12 @@ inline InstructionSet best_instruction_set() {
 /// Kernel::run(args...), compiled for that instruction set. requires available(set).
 template <class Kernel, class... Args> auto run_with(InstructionSet set, Args... args) {
     switch (set) {
-        case InstructionSet::avx512: return run_with_avx512<Kernel>(args...);
-        case InstructionSet::avx2: return run_with_avx2<Kernel>(args...);
-        default: return run_with_baseline<Kernel>(args...);
+    case InstructionSet::avx512:
+        return run_with_avx512<Kernel>(args...);
+    case InstructionSet::avx2:
+        return run_with_avx2<Kernel>(args...);
+    default:
+        return run_with_baseline<Kernel>(args...);
     }
 }
 

@@ -2,7 +2,7 @@
 // Quantization whose grid is trained. The value is the same as fake quantization's on that grid; the estimators
 // (core/estimator/*.hpp) say what the gradients are. Between forward and backward x is kept, nothing else of its size.
 
-#include <qat/ops/learned/composite.hpp>
+#include <qat/ops/learned/device.hpp>
 #include <qat/ops/learned/loops.hpp>
 #include <qat/ops/learned/parameter.hpp>
 
@@ -56,7 +56,7 @@ template <LearningSpec Spec> struct LearnedFunction : torch::autograd::Function<
         context->saved_data["lo"] = lo, context->saved_data["hi"] = hi,
         context->saved_data["shares"] = shares;
         return x.is_cpu() ? learned_forward_cpu<Spec>(x, grid, {lo, hi})
-                          : learned_forward_composite<Spec>(x, grid, {lo, hi});
+                          : learned_forward_device<Spec>(x, grid, {lo, hi});
     }
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
@@ -68,11 +68,9 @@ template <LearningSpec Spec> struct LearnedFunction : torch::autograd::Function<
         Levels const levels{context->saved_data["lo"].toInt(), context->saved_data["hi"].toInt()};
         auto dy = gradients[0];
         if (dy.strides() != x.strides()) dy = torch::empty_like(x).copy_(dy);
-        bool const wants_input = context->needs_input_grad(0);
-        auto const sums =
-            x.is_cpu()
-                ? learned_backward_cpu<Spec>(x, dy, grid, learned.parameter, levels, wants_input)
-                : learned_backward_composite<Spec>(x, dy, grid, learned.parameter, levels, wants_input);
+        auto const sums = x.is_cpu() ? learned_backward_cpu<Spec>(x, dy, grid, learned.parameter, levels,
+                                                                  context->needs_input_grad(0))
+                                     : learned_backward_device<Spec>(x, dy, grid, learned.parameter, levels);
         auto const [parameter, offset] =
             finish<Spec>(sums, learned, grid, levels, context->saved_data["shares"].toInt());
         return {sums.input, parameter, offset, {}, {}, {}};

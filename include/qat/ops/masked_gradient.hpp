@@ -18,8 +18,9 @@ inline bool exclusive(torch::Tensor const& x) {
            x.is_non_overlapping_and_dense();
 }
 
-inline constexpr char const* second_time = "backward: a second time through a graph whose saved tensors were freed; "
-                                           "call the first with retain_graph";
+inline constexpr char const* second_time =
+    "backward: a second time through a graph whose saved tensors were freed; "
+    "call the first with retain_graph";
 
 /// A step of the history of a tensor that lies on a grid: with it travel the tensor's codes.
 class Carrier : public torch::autograd::Node {

@@ -2,7 +2,7 @@
 // The extremes of a tensor, or of every channel of one. One pass over memory, nothing written.
 
 #include <qat/core/activation/identity.hpp>
-#include <qat/ops/fused_loops.hpp>
+#include <qat/ops/fused_pass.hpp>
 #include <qat/torch.hpp>
 
 #include <limits>
@@ -16,16 +16,18 @@ struct RangeTensors {
 
 namespace detail {
 
-inline torch::Tensor dense(torch::Tensor const& x) { return x.is_non_overlapping_and_dense() ? x : x.contiguous(); }
+inline torch::Tensor dense(torch::Tensor const& x) {
+    return x.is_non_overlapping_and_dense() ? x : x.contiguous();
+}
 
 /// Of act(x), for x float32 on the CPU.
 inline RangeTensors range_of_tensor(torch::Tensor const& tensor, EndsOfBlock ends_of) {
     auto const x = dense(tensor.detach());
     auto const* in = x.data_ptr<float>();
     auto const set = best_instruction_set();
-    auto const [min, max] = for_each_block(x.numel(), nullptr, [&](auto from, auto n, GridRow, Ends& ends) {
-        ends_of(set, in + from, n, &ends);
-    }).range();
+    auto const [min, max] = for_each_block(x.numel(), [&](auto from, auto n, Ends& ends) {
+                                ends_of(set, in + from, n, &ends);
+                            }).range();
     return {torch::full({}, min), torch::full({}, max)};
 }
 

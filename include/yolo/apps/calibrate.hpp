@@ -28,7 +28,7 @@ struct CalibrateArguments {
             ->check(CLI::IsMember({"train", "val", "test"}));
         app.add_flag("--equalize", equalize,
                      "cross-layer equalization before: wants ReLU and folded batch norm (arXiv:1906.04721)");
-        app.add_flag("--correct-bias", correct_bias, "take mean errors out of biases (arXiv:1906.04721)");
+        app.add_flag("--correct-bias", correct_bias, "take mean errors out of biases (arXiv:1906.04721); with --adaround layer by layer along with it");
         app.add_flag("--adaround", adaround, "choose for each weight which way it is rounded (arXiv:2004.10568)");
         app.add_option("--adaround-steps", adaround_steps, "of its optimizer, for each layer")->check(at_least(1));
         app.add_flag("--sensitivity", sensitivity, "rank the quantizers by what each costs alone, on one batch");
@@ -170,7 +170,7 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
 
         if (a.adaround) {
             tools::RoundingOptions o;
-            o.steps = a.adaround_steps, o.seed = a.seed;
+            o.steps = a.adaround_steps, o.seed = a.seed, o.bias = a.correct_bias;
             auto const layers = tools::round_weights(
                 quantized, reference, detail::first_images(batches), o,
                 [&](tools::RoundedWeights const& layer) { progress("rounding the weights of " + layer.path); });
@@ -178,7 +178,7 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
             object["adaround"] = to_json(layers);
             logits("rounding");
         }
-        if (a.correct_bias) {
+        if (a.correct_bias && !a.adaround) {
             object["correct_bias"] = to_json(tools::correct_bias(quantized, reference, batches));
             logits("bias correction");
         }

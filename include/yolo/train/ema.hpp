@@ -5,16 +5,17 @@
 #include <yolo/train/schedule.hpp>
 
 #include <cstdint>
+#include <string>
 
 namespace yolo {
 
 /// Keeps `average` an average of another module of the same structure, by name:
 ///     average += (1 - decay) * (model - average)        decay = ema_decay(number of updates)
-/// for parameters and floating buffers; integer buffers are copied. Of scales that are trained the logarithm is averaged,
-/// so that the average of two scales is the one as many octaves from either (Gupta and Asthana 2024, arXiv:2311.05109,
-/// average weights and scales for YOLO); grids that follow what they see are copied. The caller makes the second module
-/// (construct, bind, copy by name: a clone knows nothing of shared grids) and gives it the starting values; it must
-/// outlive this object.
+/// for parameters and floating buffers; integer buffers are copied. Of scales that are trained the logarithm
+/// is averaged, so that the average of two scales is the one as many octaves from either (Gupta and Asthana
+/// 2024, arXiv:2311.05109, average weights and scales for YOLO); grids that follow what they see are copied.
+/// The caller makes the second module (construct, bind, copy by name: a clone knows nothing of shared grids)
+/// and gives it the starting values; it must outlive this object.
 class Ema {
 public:
     explicit Ema(torch::nn::Module& average) : average_(&average) {
@@ -26,7 +27,8 @@ public:
         torch::NoGradGuard no_grad;
         auto const weight = 1 - ema_decay(static_cast<double>(++updates_));
         auto const buffers = average_->named_buffers();
-        for_each_pair(average_->named_parameters(), model.named_parameters(), [&](auto const& key, auto& to, auto& from) {
+        for_each_pair(average_->named_parameters(), model.named_parameters(),
+                      [&](auto const& key, auto& to, auto& from) {
             if (of_grid(key))
                 move_learned(key, to, from, weight, buffers);
             else
@@ -51,7 +53,8 @@ public:
 private:
     using State = torch::OrderedDict<std::string, torch::Tensor>;
 
-    // Scale, zero point and range belong together, and a power of two must stay one: only what is learned is averaged.
+    // Scale, zero point and range belong together, and a power of two must stay one: only what is learned is
+    // averaged.
     static bool of_grid(std::string const& key) {
         return key.find("output.") != key.npos || key.find("weight_grid.") != key.npos;
     }
@@ -67,10 +70,11 @@ private:
         }
     }
 
-    // Logarithms and offsets are averaged as they are, steps and clips by their logarithm. Before the average's grid has
-    // started, and where training has pushed a step below 0 (which means the smallest), the model's value is taken.
-    static void move_learned(std::string const& key, torch::Tensor& average, torch::Tensor const& model, double weight,
-                             State const& buffers) {
+    // Logarithms and offsets are averaged as they are, steps and clips by their logarithm. Before the
+    // average's grid has started, and where training has pushed a step below 0 (which means the smallest),
+    // the model's value is taken.
+    static void move_learned(std::string const& key, torch::Tensor& average, torch::Tensor const& model,
+                             double weight, State const& buffers) {
         auto const dot = key.rfind('.');
         auto const name = key.substr(dot + 1);
         torch::Tensor between;

@@ -35,9 +35,10 @@ struct Hyperparameters {
     double mixup = 0.0;                              // probability
     double copy_paste = 0.0;                         // probability
     // quantization
-    double quantizer_lr = 0.1;  // learned scales: their rate is so many times that of the weights, without decay. LSQ
-                                // trains both alike, at 0.001 for 8 bits, but on a mean over images where YOLOv5's loss is
-                                // a sum over 64: a tenth of our 0.001 makes the same step (Esser et al. 2020)
+    // Rate of learned scales, in units of the weights' rate; they do not decay. LSQ (Esser et al. 2020) trains both alike,
+    // at 0.001 for 8 bits, but on a mean over images where YOLOv5's loss is a sum over 64: 0.1 times our lr0 of 0.001 makes
+    // steps of about the same size.
+    double quantizer_lr = 0.1;
 };
 
 /// Of a quantized experiment unless told otherwise: configs/hyp/m-relu-tune.yaml, with which the reference study trained

@@ -71,7 +71,8 @@ inline std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module
     for (std::size_t g = 0; g < parameters.size(); ++g) {
         auto const group = static_cast<ParameterGroup>(g);
         if (group == ParameterGroup::quantizer && parameters[g].empty()) continue;
-        groups.emplace_back(std::move(parameters[g]), make(group == ParameterGroup::weight ? o.weight_decay : 0.0));
+        groups.emplace_back(std::move(parameters[g]),
+                            make(group == ParameterGroup::weight ? o.weight_decay : 0.0));
     }
     switch (o.kind) {
     case OptimizerKind::adam:
@@ -93,7 +94,8 @@ public:
     /// Call before every micro-batch; returns what was set and how many micro-batches make a step.
     StepRates operator()(int epoch, int batch) const {
         auto const rates = rates_at(options_, epoch, batch);
-        std::array<double, 4> const by_group{rates.bias_lr, rates.weight_lr, rates.norm_lr, rates.quantizer_lr};
+        std::array<double, 4> const by_group{rates.bias_lr, rates.weight_lr, rates.norm_lr,
+                                             rates.quantizer_lr};
         auto& groups = optimizer_->param_groups();
         TORCH_CHECK(groups.size() == 3 || groups.size() == 4, "schedule: the optimizer has ", groups.size(),
                     " parameter groups, want those of make_optimizer");

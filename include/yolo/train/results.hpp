@@ -14,8 +14,8 @@ namespace yolo {
 
 /// How the grids of a quantized network fare.
 struct GridHealth {
-    double scale_drift = 0, scale_drift_max = 0;  // octaves that ranges moved since the last epoch: mean, largest of all grids
-    double clip_rate = 0, clip_rate_max = 0;      // share of values outside the range: of all values, of the worst grid
+    double scale_drift = 0, scale_drift_max = 0;  // octaves since the last epoch: mean, largest of grids
+    double clip_rate = 0, clip_rate_max = 0;      // values outside the range: of all, and of the worst grid
     double oscillation = 0;                       // share of weights that jump between two integers
 };
 
@@ -34,35 +34,35 @@ struct EpochReport {
 /// resumed) gets none. throws std::runtime_error if it cannot be written.
 inline void append_results(std::filesystem::path const& file, EpochReport const& r) {
     std::vector<char const*> columns{"epoch",
-                                       "train/box_loss",
-                                       "train/obj_loss",
-                                       "train/cls_loss",
-                                       "metrics/precision",
-                                       "metrics/recall",
-                                       "metrics/mAP_0.5",
-                                       "metrics/mAP_0.5:0.95",
-                                       "val/box_loss",
-                                       "val/obj_loss",
-                                       "val/cls_loss",
-                                       "x/lr0",
-                                       "x/lr1",
-                                       "x/lr2"};
+                                     "train/box_loss",
+                                     "train/obj_loss",
+                                     "train/cls_loss",
+                                     "metrics/precision",
+                                     "metrics/recall",
+                                     "metrics/mAP_0.5",
+                                     "metrics/mAP_0.5:0.95",
+                                     "val/box_loss",
+                                     "val/obj_loss",
+                                     "val/cls_loss",
+                                     "x/lr0",
+                                     "x/lr1",
+                                     "x/lr2"};
     auto const& e = r.validation.evaluation;
     auto const& v = r.validation.loss;
     std::vector<double> values{static_cast<double>(r.epoch),
-                             r.loss[0],
-                             r.loss[1],
-                             r.loss[2],
-                             e.precision,
-                             e.recall,
-                             e.map50,
-                             e.map,
-                             v[0],
-                             v[1],
-                             v[2],
-                             r.rates[0],
-                             r.rates[1],
-                             r.rates[2]};
+                               r.loss[0],
+                               r.loss[1],
+                               r.loss[2],
+                               e.precision,
+                               e.recall,
+                               e.map50,
+                               e.map,
+                               v[0],
+                               v[1],
+                               v[2],
+                               r.rates[0],
+                               r.rates[1],
+                               r.rates[2]};
     auto const row = [](auto const& cells, char const* format) {
         std::string text;
         char cell[32];
@@ -77,8 +77,8 @@ inline void append_results(std::filesystem::path const& file, EpochReport const&
     if (std::ifstream in(file); !fresh) std::getline(in, header);
     if (r.grids && (fresh || header.find("qat/") != header.npos)) {
         auto const& g = *r.grids;
-        columns.insert(columns.end(), {"qat/scale_drift", "qat/scale_drift_max", "qat/clip_rate", "qat/clip_rate_max",
-                                       "qat/oscillation"});
+        columns.insert(columns.end(), {"qat/scale_drift", "qat/scale_drift_max", "qat/clip_rate",
+                                       "qat/clip_rate_max", "qat/oscillation"});
         values.insert(values.end(),
                       {g.scale_drift, g.scale_drift_max, g.clip_rate, g.clip_rate_max, g.oscillation});
     }

@@ -63,7 +63,11 @@ inline StepRates rates_at(ScheduleOptions const& o, int epoch, int batch) {
     auto const step = static_cast<double>(epoch) * o.batches_per_epoch + batch;
     auto const warmup = warmup_steps(o.warmup_epochs, o.batches_per_epoch);
     if (step >= warmup)
-        return {rate, rate, rate, o.momentum, full_accumulation(o.batch_size, o.nominal_batch),
+        return {rate,
+                rate,
+                rate,
+                o.momentum,
+                full_accumulation(o.batch_size, o.nominal_batch),
                 rate * o.quantizer_lr};
 
     auto const between = [&](double from, double to) { return (to - from) / warmup * step + from; };

@@ -1,14 +1,15 @@
 #pragma once
-// What keeps long quantized training stable, and what shows whether it is. One object for a run of the trainer; nothing
-// in it is state of the network: a resumed run counts oscillations anew, and frozen weights are free until they oscillate
-// again.
+// What keeps long quantized training stable, and what shows whether it is. One object for a run of the
+// trainer; nothing in it is state of the network: a resumed run counts oscillations anew, and frozen weights
+// are free until they oscillate again.
 
 #include <qat/nn/drift.hpp>
 #include <qat/nn/oscillation.hpp>
 #include <yolo/model/detector.hpp>
 #include <yolo/train/results.hpp>
 
-#include <cmath>
+#include <algorithm>
+#include <cstdint>
 #include <cstdio>
 #include <optional>
 #include <string>
@@ -22,8 +23,9 @@ public:
     StabilityTools(Detector& detector, Stability options)
         : detector_(detector), o_(options), oscillation_(detector.module(), averages(options)) {}
 
-    /// Between the backward pass and the optimizer's step. progress: of the training, 0 to 1. images: whose gradients were
-    /// summed up; the detection loss is a sum over images, so the dampening's strength is meant for one.
+    /// Between the backward pass and the optimizer's step. progress: of the training, 0 to 1. images: whose
+    /// gradients were summed up; the detection loss is a sum over images, so the dampening's strength is
+    /// meant for one.
     void before_update(double progress, std::int64_t images) {
         qat::nn::for_each_grid(detector_.module(), [](qat::nn::Grid& g) { g.before_update(); });
         if (o_.dampening <= 0) return;

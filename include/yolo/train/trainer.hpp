@@ -213,11 +213,12 @@ private:
         int const batches = experiment_.schedule.reestimate_batches;
         if (batches == 0) return;
         train.start_epoch(o_.epochs);
-        int const seen = qat::nn::reestimate_batch_norm(kept().module(), batches, [&, batch = Batch{}]() mutable {
-            if (!train.next(batch)) return false;
-            kept()(batch.images);
-            return true;
-        });
+        int const seen =
+            qat::nn::reestimate_batch_norm(kept().module(), batches, [&, batch = Batch{}]() mutable {
+                if (!train.next(batch)) return false;
+                kept()(batch.images);
+                return true;
+            });
         say("batch norm re-estimated from " + std::to_string(seen) + " batches");
     }
 

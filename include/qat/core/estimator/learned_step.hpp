@@ -26,12 +26,16 @@ struct LearnedStep {
         return {legal_scale(step), 0};
     }
 
-    /// NaN contributes nothing. `within` is t: no compiler may fuse c - x / s into one operation of other bits.
+    /// rounded: code_or_beyond of x. NaN contributes nothing.
+    QAT_HOST_DEVICE static constexpr Slope slope(float x, float rounded, LearnedGrid const& g) {
+        float const t = x * g.inverse, within = clamp(t, g.codes.low, g.codes.high);
+        float const c = clamp(rounded, g.codes.low, g.codes.high);
+        float const inside = static_cast<float>((t > g.codes.low) & (t < g.codes.high));
+        float const known = static_cast<float>(t == t);
+        return {inside, (c + (1.0f - inside) * g.zero_point - inside * within) * known, known - inside};
+    }
     template <class Rounding> QAT_HOST_DEVICE static constexpr Slope slope(float x, LearnedGrid const& g) {
-        float const t = x * g.inverse, c = quantize<Rounding>(x, g.inverse, g.codes).value;
-        bool const inside = (t > g.codes.low) & (t < g.codes.high), known = t == t;
-        float const outer = known ? c + g.zero_point : 0.0f, within = clamp(t, g.codes.low, g.codes.high);
-        return {inside, inside ? c - within : outer, !inside & known ? 1.0f : 0.0f};
+        return slope(x, code_or_beyond<Rounding>(x, g), g);
     }
 };
 
@@ -50,6 +54,9 @@ struct LearnedStepAndOffset {
         return {s, static_cast<std::int32_t>(round_half_even(clamp(-offset / s, lo, hi)))};
     }
 
+    QAT_HOST_DEVICE static constexpr Slope slope(float x, float rounded, LearnedGrid const& g) {
+        return LearnedStep::slope(x, rounded, g);
+    }
     template <class Rounding> QAT_HOST_DEVICE static constexpr Slope slope(float x, LearnedGrid const& g) {
         return LearnedStep::slope<Rounding>(x, g);
     }

@@ -28,10 +28,13 @@ struct PACT {
         return {clip(alpha, levels) / static_cast<float>(levels.hi), 0};
     }
 
-    /// NaN contributes nothing.
+    /// rounded: not used. NaN contributes nothing.
+    QAT_HOST_DEVICE static constexpr Slope slope(float x, float /*rounded*/, LearnedGrid const& g) {
+        return {static_cast<float>((x * g.inverse >= g.codes.low) & (x < g.clip)),
+                static_cast<float>(x >= g.clip), 0.0f};
+    }
     template <class Rounding> QAT_HOST_DEVICE static constexpr Slope slope(float x, LearnedGrid const& g) {
-        bool const inside = (x * g.inverse >= g.codes.low) & (x < g.clip);
-        return {inside, x >= g.clip ? 1.0f : 0.0f, 0.0f};
+        return slope(x, 0.0f, g);
     }
 };
 

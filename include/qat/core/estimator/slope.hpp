@@ -24,9 +24,18 @@ struct LearnedGrid {
 
 /// Of one element. The parameter's gradient is factor * sum of dy * parameter.
 struct Slope {
-    bool input;       // dy/dx is 1, else 0
+    float input;      // dy/dx: 1 or 0
     float parameter;  // dy/dp / factor
     float offset;     // dy/d(offset) / factor
 };
+
+/// round(x / s), at most one beyond either end of the codes: what slopes are made of. NaN gives one below the lowest.
+template <class Rounding> QAT_HOST_DEVICE constexpr float code_or_beyond(float x, LearnedGrid const& g) {
+    return quantize<Rounding>(x, g.inverse, {g.codes.low - 1.0f, g.codes.high + 1.0f}).value;
+}
+
+// How slopes are written below, so that GCC's loops vectorise and every processor gives the same bits: conditions are
+// numbers, 1 or 0, that are multiplied; nothing is computed in only one case; and x / s is clamped before anything is
+// subtracted from it, else compilers may fuse the product with the difference.
 
 }  // namespace qat

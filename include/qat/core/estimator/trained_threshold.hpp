@@ -40,12 +40,15 @@ struct TrainedThreshold {
         return {exp2(threshold_exponent(log2_threshold, Way, levels)) / static_cast<float>(levels.hi + 1), 0};
     }
 
-    /// NaN contributes nothing. `within` is t: no compiler may fuse c - x / s into one operation of other bits.
+    /// rounded: code_or_beyond of x. NaN contributes nothing.
+    QAT_HOST_DEVICE static constexpr Slope slope(float x, float rounded, LearnedGrid const& g) {
+        float const t = x * g.inverse, within = clamp(t, g.codes.low - 1.0f, g.codes.high + 1.0f);
+        float const c = clamp(rounded, g.codes.low, g.codes.high);
+        float const inside = static_cast<float>((rounded >= g.codes.low) & (rounded <= g.codes.high));
+        return {inside, (c - inside * within) * static_cast<float>(t == t), 0.0f};
+    }
     template <class Rounding> QAT_HOST_DEVICE static constexpr Slope slope(float x, LearnedGrid const& g) {
-        float const t = x * g.inverse;
-        Code const c = quantize<Rounding>(x, g.inverse, g.codes);
-        float const outer = t == t ? c.value : 0.0f, within = clamp(t, g.codes.low - 1.0f, g.codes.high + 1.0f);
-        return {c.inside, c.inside ? c.value - within : outer, 0.0f};
+        return slope(x, code_or_beyond<Rounding>(x, g), g);
     }
 };
 

@@ -8,8 +8,7 @@
 #include <qat/core/estimator/pact.hpp>
 #include <qat/core/estimator/trained_threshold.hpp>
 #include <qat/core/quantizer.hpp>
-#include <qat/ops/cuda/plan.hpp>
-#include <qat/ops/cuda/request.hpp>
+#include <qat/ops/cuda/launch.hpp>
 #include <qat/ops/device_fallback.hpp>
 
 #include <optional>
@@ -52,233 +51,12 @@ constexpr KernelPlan plan(Levels levels, Request const& request = {}) {
             .seed = request.seed};
 }
 
-/// Whether these kernels can take x.
-inline bool serves(Kernels const* k, torch::Tensor const& x) {
-    return k != nullptr && (k->emulated ? x.is_cpu() : x.is_cuda());
-}
-
 /// Whether they can take x on the way of an estimator that learns its range.
 template <class Spec> bool serves_learned(Kernels const* k, torch::Tensor const& x) {
     using R = typename Spec::rounding;
     constexpr auto kind = learned_kind<typename Spec::estimator>();
     constexpr bool known = kind.has_value() && rounding_kind<R>().has_value() && !R::stochastic;
     return known && !(Spec::scheme::per_channel && kind == LearnedKind::clip) && serves(k, x);
-}
-
-namespace detail {
-
-inline Element element(torch::Tensor const& x) {
-    auto const type = x.scalar_type();
-    TORCH_CHECK(type == torch::kFloat || type == torch::kHalf || type == torch::kBFloat16, "qat::cuda: x is ",
-                type, ", want float32, float16 or bfloat16");
-    return type == torch::kFloat  ? Element::float32
-           : type == torch::kHalf ? Element::float16
-                                  : Element::bfloat16;
-}
-
-inline void check_place(Kernels const& k, torch::Tensor const& x) {
-    TORCH_CHECK(serves(&k, x), "qat::cuda: x is on ", x.device(), ", want a tensor on ",
-                k.emulated ? "the CPU" : "a CUDA device");
-}
-
-inline torch::Tensor dense(torch::Tensor const& x) {
-    return x.is_non_overlapping_and_dense() ? x : x.contiguous();
-}
-
-// How the channels along an axis lie in the memory of a dense tensor.
-struct Channels {
-    std::int64_t count = 1, inner = 1;
-};
-inline Channels channels(torch::Tensor const& x, std::int64_t axis) {
-    if (axis < 0) return {};
-    TORCH_CHECK(axis < x.dim(), "qat::cuda: the channels are along axis ", axis, ", and x has ", x.dim(),
-                " axes");
-    // stride() of an axis with one entry is arbitrary
-    return {x.size(axis), x.size(axis) > 1 ? x.stride(axis) : std::max<std::int64_t>(1, x.numel())};
-}
-
-inline GridPointers pointers(torch::Tensor const& x, torch::Tensor const& scale,
-                             torch::Tensor const& zero_point, Levels levels, std::int64_t axis) {
-    auto const c = channels(x, axis);
-    TORCH_CHECK(scale.device() == x.device() && scale.scalar_type() == torch::kFloat &&
-                    scale.is_contiguous() && scale.numel() == c.count,
-                "qat::cuda: the scale is ", scale.toString(), " of ", scale.numel(), " elements, want ",
-                c.count, " of float32, contiguous and on x's device");
-    TORCH_CHECK(zero_point.device() == x.device() && zero_point.scalar_type() == torch::kInt &&
-                    zero_point.is_contiguous() && zero_point.numel() == c.count,
-                "qat::cuda: the zero point is ", zero_point.toString(), " of ", zero_point.numel(),
-                " elements, want ", c.count, " of int32, contiguous and on x's device");
-    TORCH_CHECK(levels.lo <= levels.hi && levels.hi - levels.lo <= 65535, "qat::cuda: the codes are [",
-                levels.lo, ", ", levels.hi, "], want at most 16 bits");
-    return {
-        scale.data_ptr<float>(), zero_point.data_ptr<std::int32_t>(), levels.lo, levels.hi, c.count, c.inner};
-}
-
-// A tensor of its own in x's memory, so that autograd does not take it for x.
-inline torch::Tensor over(torch::Tensor const& x) {
-    auto y = torch::empty({0}, x.options());
-    return y.set_(x.storage(), x.storage_offset(), x.sizes(), x.strides());
-}
-}  // namespace detail
-
-/// The extremes of act(x), or of every channel of x. One pass, nothing else written.                [] or [C] each
-inline RangeTensors extremes(Kernels const& k, torch::Tensor const& x, ActivationKind activation,
-                             std::int64_t axis = -1) {
-    torch::NoGradGuard no_grad;
-    detail::check_place(k, x);
-    TORCH_CHECK(axis < 0 || activation == ActivationKind::identity,
-                "qat::cuda: the range of a channel has no activation; apply the activation before");
-    auto const in = detail::dense(x.detach());
-    auto const c = detail::channels(in, axis);
-    auto const shape = axis < 0 ? std::vector<std::int64_t>{} : std::vector<std::int64_t>{c.count};
-    auto const options = in.options().dtype(torch::kFloat);
-    RangeTensors const result{torch::empty(shape, options), torch::empty(shape, options)};
-    k.extremes({.activation = activation,
-                .x = in.data_ptr(),
-                .min = result.min.data_ptr<float>(),
-                .max = result.max.data_ptr<float>(),
-                .count = in.numel(),
-                .channels = c.count,
-                .inner = c.inner,
-                .type = detail::element(in),
-                .device = in.device().index()});
-    return result;
-}
-
-struct Forward {
-    torch::Tensor y;  // float32                                                       x's shape and layout
-    torch::Tensor passes;  // uint8: element 8 b + k of y's memory is bit k of byte b       [(numel + 7) / 8]
-    torch::Tensor
-        codes;  // uint8                                                         y's shape and layout
-};
-
-/// One pass, no autograd. want_passes: else passes is undefined.
-/// requires x float32, float16 or bfloat16 on the kernels' device, any strides; scale float32 and zero_point int32, one
-/// element or one a channel. throws c10::Error if a requirement is broken.
-inline Forward forward(Kernels const& k, torch::Tensor const& x, torch::Tensor const& scale,
-                       torch::Tensor const& zero_point, KernelPlan plan, Request const& request,
-                       bool want_passes) {
-    torch::NoGradGuard no_grad;
-    detail::check_place(k, x);
-    auto const type = detail::element(x);
-    auto const in = detail::dense(x.detach());
-    auto const grid = detail::pointers(in, scale, zero_point, plan.levels, plan.axis);
-    TORCH_CHECK(
-        plan.axis < 0 || plan.activation == ActivationKind::identity,
-        "qat::cuda: an activation and one grid a channel do not go together; apply the activation before");
-    TORCH_CHECK(!request.codes || plan.levels.hi - plan.levels.lo <= 255, "qat::cuda: codes of ",
-                plan.levels.hi - plan.levels.lo + 1, " levels do not fit a byte; want 256 levels at most");
-    auto const options = in.options();
-    Forward result;
-    // A copy that was made for this call may be overwritten as well.
-    bool const in_place = type == Element::float32 && (request.reuse || !in.is_alias_of(x));
-    result.y = in_place ? detail::over(in) : torch::empty_like(in, options.dtype(torch::kFloat));
-    auto const bytes = options.dtype(torch::kByte);
-    if (want_passes) result.passes = torch::empty({(in.numel() + 7) / 8}, bytes);
-    if (request.codes) result.codes = torch::empty_like(in, bytes);
-    bool const sees = request.seen && plan.axis < 0;
-    if (request.seen && !sees) *request.seen = extremes(k, in, ActivationKind::identity, plan.axis);
-    if (sees) {
-        *request.seen = {torch::empty({}, options.dtype(torch::kFloat)),
-                         torch::empty({}, options.dtype(torch::kFloat))};
-    }
-    auto const bytes_of = [](torch::Tensor const& t) {
-        return t.defined() ? t.data_ptr<std::uint8_t>() : nullptr;
-    };
-    k.forward({.plan = plan,
-               .grid = grid,
-               .x = in.data_ptr(),
-               .y = result.y.data_ptr<float>(),
-               .passes = bytes_of(result.passes),
-               .codes = bytes_of(result.codes),
-               .min = sees ? request.seen->min.data_ptr<float>() : nullptr,
-               .max = sees ? request.seen->max.data_ptr<float>() : nullptr,
-               .count = in.numel(),
-               .type = type,
-               .device = in.device().index()});
-    return result;
-}
-
-/// dx = bit ? dy : 0, in x's type. strides: of the forward's y, whose memory the bits follow.           dy's shape
-inline torch::Tensor backward(Kernels const& k, torch::Tensor const& dy, torch::Tensor const& passes,
-                              torch::IntArrayRef strides, torch::ScalarType type) {
-    torch::NoGradGuard no_grad;
-    detail::check_place(k, dy);
-    TORCH_CHECK(passes.device() == dy.device() && passes.scalar_type() == torch::kByte &&
-                    passes.is_contiguous() && passes.numel() == (dy.numel() + 7) / 8,
-                "qat::cuda: the mask is ", passes.toString(), " of ", passes.numel(), " elements, want ",
-                (dy.numel() + 7) / 8, " bytes on the gradient's device");
-    auto in = dy.detach();
-    if (in.scalar_type() != torch::kFloat || in.strides() != strides)
-        in = torch::empty_strided(dy.sizes(), strides, dy.options().dtype(torch::kFloat)).copy_(in);
-    auto const dx = torch::empty_strided(dy.sizes(), strides, dy.options().dtype(type));
-    k.backward({.dy = in.data_ptr<float>(),
-                .passes = passes.data_ptr<std::uint8_t>(),
-                .dx = dx.data_ptr(),
-                .count = in.numel(),
-                .type = detail::element(dx),
-                .device = in.device().index()});
-    return dx;
-}
-
-/// y = s * (code + lo - z): the tensor again that a forward gave these codes.                        codes' shape
-inline torch::Tensor decode(Kernels const& k, torch::Tensor const& codes, torch::Tensor const& scale,
-                            torch::Tensor const& zero_point, Levels levels, std::int64_t axis = -1) {
-    torch::NoGradGuard no_grad;
-    detail::check_place(k, codes);
-    TORCH_CHECK(codes.scalar_type() == torch::kByte, "qat::cuda: the codes are ", codes.scalar_type(),
-                ", want uint8");
-    auto const in = detail::dense(codes);
-    auto const grid = detail::pointers(in, scale, zero_point, levels, axis);
-    auto const y = torch::empty_like(in, in.options().dtype(torch::kFloat));
-    k.decode({.grid = grid,
-              .codes = in.data_ptr<std::uint8_t>(),
-              .y = y.data_ptr<float>(),
-              .count = in.numel(),
-              .device = in.device().index()});
-    return y;
-}
-
-/// The backward pass of an estimator that learns its range. clip: where PACT clips, one float32 on x's device; undefined
-/// for other estimators. x, dy: float32. The sums are added in a fixed order: equal sizes give equal bits.
-inline LearnedGradients learned_backward(Kernels const& k, torch::Tensor const& x, torch::Tensor const& dy,
-                                         torch::Tensor const& scale, torch::Tensor const& zero_point,
-                                         torch::Tensor const& clip, LearnedKind estimator, KernelPlan plan) {
-    torch::NoGradGuard no_grad;
-    detail::check_place(k, x);
-    TORCH_CHECK(x.scalar_type() == torch::kFloat && dy.scalar_type() == torch::kFloat &&
-                    x.sizes() == dy.sizes() && x.device() == dy.device(),
-                "qat::cuda: x is ", x.toString(), x.sizes(), " and its gradient ", dy.toString(), dy.sizes(),
-                ", want float32, one shape and one device");
-    TORCH_CHECK(plan.activation == ActivationKind::identity && plan.rounding != RoundingKind::stochastic,
-                "qat::cuda: a learned range wants its activation applied before, and rounding without noise");
-    TORCH_CHECK(estimator != LearnedKind::clip || plan.axis < 0,
-                "qat::cuda: PACT clips a whole tensor; want one grid a tensor");
-    TORCH_CHECK(estimator != LearnedKind::clip || (clip.defined() && clip.device() == x.device() &&
-                                                   clip.scalar_type() == torch::kFloat && clip.numel() == 1),
-                "qat::cuda: PACT wants where it clips, one float32 on x's device");
-    auto const in = detail::dense(x.detach());
-    auto gradient = dy.detach();
-    if (gradient.strides() != in.strides())
-        gradient = torch::empty_strided(in.sizes(), in.strides(), in.options()).copy_(gradient);
-    auto const grid = detail::pointers(in, scale, zero_point, plan.levels, plan.axis);
-    auto const dx = torch::empty_like(in);
-    auto const sums = torch::empty({2, grid.channels}, in.options().dtype(torch::kDouble));
-    auto const partial = torch::empty({2 * grid.channels * parts(in.numel(), grid.channels)},
-                                      in.options().dtype(torch::kDouble));
-    k.learned({.plan = plan,
-               .estimator = estimator,
-               .grid = grid,
-               .clip = estimator == LearnedKind::clip ? clip.data_ptr<float>() : nullptr,
-               .x = in.data_ptr<float>(),
-               .dy = gradient.data_ptr<float>(),
-               .dx = dx.data_ptr<float>(),
-               .partial = partial.data_ptr<double>(),
-               .sums = sums.data_ptr<double>(),
-               .count = in.numel(),
-               .device = in.device().index()});
-    auto const of = [&](std::int64_t i) { return plan.axis < 0 ? sums[i][0] : sums[i]; };
-    return {dx, of(0), of(1)};
 }
 
 namespace detail {
@@ -352,9 +130,8 @@ RangeTensors activated_range(torch::Tensor const& x, Kernels const* k = kernels(
     if constexpr (!fallback::fuses<Activation>) {
         return activated_range<Identity, Scheme>(activate(Activation{}, x), k);
     } else {
-        bool const served = k != nullptr && (k->emulated ? x.is_cpu() : x.is_cuda());
         if constexpr (!Scheme::per_channel || std::is_same_v<Activation, Identity>) {
-            if (served)
+            if (serves(k, x))
                 return extremes(*k, x, *activation_kind<Activation>(),
                                 Scheme::per_channel ? Scheme::axis : -1);
         }

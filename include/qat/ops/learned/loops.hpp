@@ -57,7 +57,7 @@ template <class Estimator, class Rounding> struct LearnedBackwardKernel {
                                            LearnedGrid g) {
         constexpr std::int64_t chunk = 256;
         constexpr bool has_offset = Estimator::learns == Learns::step_and_offset;
-        float parameter[chunk], offset[chunk], nobody[chunk];
+        float rounded[chunk], parameter[chunk], offset[chunk], nobody[chunk];
         Lanes parameters, offsets;
         for (std::int64_t begin = 0; begin < count; begin += chunk) {
             auto const n = count - begin < chunk ? count - begin : chunk;
@@ -65,9 +65,11 @@ template <class Estimator, class Rounding> struct LearnedBackwardKernel {
             auto const* up = dy + begin;
             auto* out = dx ? dx + begin : nobody;
 #pragma omp simd
+            for (std::int64_t i = 0; i < n; ++i) rounded[i] = code_or_beyond<Rounding>(in[i], g);
+#pragma omp simd
             for (std::int64_t i = 0; i < n; ++i) {
-                Slope const slope = Estimator::template slope<Rounding>(in[i], g);
-                out[i] = slope.input ? up[i] : 0.0f;
+                Slope const slope = Estimator::slope(in[i], rounded[i], g);
+                out[i] = slope.input != 0.0f ? up[i] : 0.0f;
                 parameter[i] = up[i] * slope.parameter;
                 if constexpr (has_offset) offset[i] = up[i] * slope.offset;
             }

@@ -34,33 +34,35 @@ QAT_HOST_DEVICE constexpr ScaleZero learned_grid(float p, float offset, Levels l
 }
 
 namespace detail {
+// x limited to [low, high]; NaN becomes low.
+inline torch::Tensor clamp_parameter(torch::Tensor const& x, double low, double high) {
+    return torch::where(x > low, x, torch::full_like(x, low)).clamp_max(high);
+}
+
 // The same for tensors on any device; tests hold the two together bit for bit.
 template <LearningSpec Spec> GridTensors learned_grid_on_device(LearnedTensors const& p, Levels levels) {
     constexpr auto learns = Spec::estimator::learns;
     auto const lo = static_cast<double>(levels.lo), hi = static_cast<double>(levels.hi);
-    auto const limited = [](torch::Tensor const& x, double low, double high) {  // NaN becomes low
-        return torch::where(x > low, x, torch::full_like(x, low)).clamp_max(high);
-    };
     auto const zero = torch::zeros_like(p.parameter, p.parameter.options().dtype(torch::kInt));
     if constexpr (learns == Learns::step) {
-        return {limited(p.parameter, smallest_scale, largest_scale), zero};
+        return {clamp_parameter(p.parameter, smallest_scale, largest_scale), zero};
     } else if constexpr (learns == Learns::step_and_offset) {
-        auto const s = limited(p.parameter, smallest_scale, largest_scale);
-        return {s, limited(-p.offset / s, lo, hi).round().to(torch::kInt)};
+        auto const s = clamp_parameter(p.parameter, smallest_scale, largest_scale);
+        return {s, clamp_parameter(-p.offset / s, lo, hi).round().to(torch::kInt)};
     } else if constexpr (learns == Learns::clip) {
         auto const steps = static_cast<float>(hi);
-        auto const clip = limited(p.parameter, smallest_scale * steps, largest_scale * steps);
+        auto const clip = clamp_parameter(p.parameter, smallest_scale * steps, largest_scale * steps);
         return {clip / torch::full_like(clip, hi),
                 zero};  // by a number, CUDA would multiply by its rounded reciprocal
     } else {
         constexpr auto way = Spec::scale::way;
         double const least = exponent(smallest_scale * static_cast<float>(levels.hi + 1), Ceil);
-        auto const t = limited(p.parameter, least - 1, 128);
+        auto const t = clamp_parameter(p.parameter, least - 1, 128);
         auto const even = t.round();
         auto const k = way == Toward::up     ? t.ceil()
                        : way == Toward::down ? t.floor()
                                              : even + (t - even == 0.5f);
-        auto const biased = limited(k, least, 127).to(torch::kInt) + 127;  // a float's exponent bits
+        auto const biased = clamp_parameter(k, least, 127).to(torch::kInt) + 127;  // a float's exponent bits
         return {(biased * (1 << 23)).view(torch::kFloat) / (hi + 1), zero};
     }
 }

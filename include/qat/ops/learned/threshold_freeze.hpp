@@ -14,8 +14,9 @@ namespace qat {
 /// The history of one or of [C] thresholds; every member is [] or [C], on the threshold's device, and may be registered
 /// as a buffer (keep the handle: they are changed in place). Nothing waits for the device.
 struct ThresholdFreeze {
-    torch::Tensor exponent;   // in use after the last step, float32: integers
-    torch::Tensor boundary;   // the lower of the two exponents that the last crossing was between, float32; NaN: none
+    torch::Tensor exponent;  // in use after the last step, float32: integers
+    torch::Tensor
+        boundary;  // the lower of the two exponents that the last crossing was between, float32; NaN: none
     torch::Tensor crossings;  // of that boundary in a row, int32
     torch::Tensor average;    // of the exponent since the first of them, float32
     torch::Tensor age;        // steps since the first of them, int32

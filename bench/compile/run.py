@@ -1,0 +1,143 @@
+#!/usr/bin/env python3
+"""What the headers cost to compile, in user CPU seconds.
+
+usage: run.py [--json FILE] [--check RECORDED] [--runs N] COMPILER FLAG...
+
+    umbrella    qat/qat.hpp in a file that includes LibTorch anyway
+    schedule    one more experiment, of the same arithmetic, with its description and its plan
+    arithmetic  one more YOLOv5, built, bound and run
+
+Each file is compiled N times, all in turn, and the fastest counts: other work on the machine only adds. What is recorded
+and checked is the ratio to the file that includes LibTorch only, compiled in the same run, since machines differ.
+"""
+import argparse
+import json
+import os
+import resource
+import subprocess
+import sys
+import tempfile
+
+TORCH = "#include <qat/torch.hpp>\nint rank(torch::Tensor const& x) { return static_cast<int>(x.dim()); }\n"
+
+NETWORK = """#include <qat/torch.hpp>
+#include <yolo/experiments.hpp>
+#include <yolo/model/yolov5.hpp>
+#include <iostream>
+using namespace yolo::experiments;
+template <class E> void print() {
+    for (auto const& [about, choice] : qat::describe<E>()) std::cout << about << choice;
+    for (auto const& event : qat::plan(E::schedule, 100, E::schedule.epochs)) std::cout << event.what;
+}
+template <class E> torch::Tensor run(torch::Tensor const& image) {
+    yolo::YoloV5<typename E::arithmetic> model({.size = yolo::nano, .classes = 80});
+    qat::nn::bind(model);
+    return model(image).p3;
+}
+template void print<exp2>();
+template torch::Tensor run<exp2>(torch::Tensor const&);
+"""
+
+SCHEDULES = 10  # at once, since one is lost in the noise
+ARITHMETICS = 2
+
+
+def schedules():
+    lines = []
+    for i in range(SCHEDULES):
+        lines.append(f'using e{i} = exp2::vary<"e{i}", StopObservers<after_steps({i + 7})>, Epochs<{i + 3}>>;')
+        lines.append(f"template void print<e{i}>();")
+        lines.append(f"template torch::Tensor run<e{i}>(torch::Tensor const&);")
+    return "\n".join(lines) + "\n"
+
+
+def arithmetics():  # as different as networks of one program are: other fragments, another head
+    return """using a0 = exp2::vary<"a0", ReLU6, Outputs<ShiftOutputs::vary<Int<4>>>, qat::HeadFloat>;
+using a1 = stock::vary<"a1", LiveBatchNorm, Weights<AffineWeights::vary<Int<6>>>>;
+template torch::Tensor run<a0>(torch::Tensor const&);
+template torch::Tensor run<a1>(torch::Tensor const&);
+"""
+
+
+SOURCES = {
+    "torch": TORCH,
+    "umbrella": TORCH + "#include <qat/qat.hpp>\n",
+    "network": NETWORK,
+    "schedule": NETWORK + schedules(),
+    "arithmetic": NETWORK + arithmetics(),
+}
+# What is added: by which file, to which, so many times; and how much is wanted at most, in seconds on two cores of 2023.
+ADDS = {
+    "umbrella": ("umbrella", "torch", 1, 1.5),
+    "schedule": ("schedule", "network", SCHEDULES, 0.3),
+    "arithmetic": ("arithmetic", "network", ARITHMETICS, 8.0),
+}
+
+
+def user_seconds(command):
+    before = resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{' '.join(command)}\n{done.stderr}")
+    return resource.getrusage(resource.RUSAGE_CHILDREN).ru_utime - before
+
+
+def measure(command, runs):
+    fastest = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, text in SOURCES.items():
+            with open(os.path.join(folder, name + ".cpp"), "w") as file:
+                file.write(text)
+        for _ in range(runs):
+            for name in SOURCES:
+                source = os.path.join(folder, name + ".cpp")
+                seconds = user_seconds([*command, "-c", "-o", os.path.join(folder, name + ".o"), source])
+                fastest[name] = min(seconds, fastest.get(name, seconds))
+    return fastest
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="write the figures there")
+    parser.add_argument("--check", help="fail where a ratio is more than 25 %% above this file's")
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("command", nargs=argparse.REMAINDER, help="the compiler and its flags")
+    arguments = parser.parse_args()
+    if not arguments.command:
+        parser.error("which compiler?")
+
+    seconds = measure(arguments.command, arguments.runs)
+    result = {
+        "compiler": subprocess.run([arguments.command[0], "--version"], capture_output=True, text=True).stdout.splitlines()[0],
+        "runs": arguments.runs,
+        "seconds": {name: round(s, 3) for name, s in seconds.items()},
+        "adds": {},
+    }
+    failures = []
+    recorded = {}
+    if arguments.check:
+        with open(arguments.check) as file:
+            recorded = json.load(file)["adds"]
+    for name, (with_it, without, count, limit) in ADDS.items():
+        added = (seconds[with_it] - seconds[without]) / count
+        ratio = added / seconds["torch"]
+        result["adds"][name] = {"seconds": round(added, 3), "ratio": round(ratio, 4), "wanted_below_s": limit}
+        print(f"{name:11} adds {added:6.2f} s, {100 * ratio:6.2f} % of LibTorch's own {seconds['torch']:.1f} s"
+              f" (wanted: below {limit} s)")
+        if name in recorded:
+            # Ratios of a few thousandths are noise: half a percent of LibTorch's time is always allowed.
+            allowed = max(1.25 * recorded[name]["ratio"], recorded[name]["ratio"] + 0.005)
+            if ratio > allowed:
+                failures.append(f"{name}: {100 * ratio:.2f} % of LibTorch's time, recorded "
+                                f"{100 * recorded[name]['ratio']:.2f} %, allowed {100 * allowed:.2f} %")
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(result, file, indent=2)
+            file.write("\n")
+    if failures:
+        sys.exit("compiling has become slower; if that is wanted, record it anew (bench-compile-record)\n" +
+                 "\n".join(failures))
+
+
+if __name__ == "__main__":
+    main()
