@@ -44,6 +44,9 @@ std::vector<Variant> variants() {
     using live = e::stock::vary<"live", qat::LiveBatchNorm>;
     using coded = e::stock::vary<"coded", qat::SaveCodes>;
     using coded_shift = shift::vary<"coded-shift", qat::SaveCodes, qat::AlignInputs>;
+    using step_outputs = qat::Quantizer<qat::Int<8>, qat::PerTensorSymmetric, qat::LearnedStep>;
+    using learned = e::stock::vary<"learned", qat::Weights<step_outputs::vary<qat::PerChannelSymmetric<0>>>,
+                                   qat::Outputs<step_outputs>>;
     return {
         variant<e::relu>("float", off),  // first: what the others are divided by
         variant<e::stock>("folded_observing", on),
@@ -54,6 +57,7 @@ std::vector<Variant> variants() {
         variant<coded>("codes", off),
         variant<shift>("shift_folded_observing", on),
         variant<coded_shift>("shift_codes_observing", on),
+        variant<learned>("learned_step", off),
         variant<e::silu>("silu_float", off),
         variant<silu>("silu_folded_observing", on),
         variant<silu>("silu_folded", off),

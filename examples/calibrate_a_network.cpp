@@ -13,7 +13,8 @@ template <class A> struct SmallImpl : torch::nn::Module {
     qat::nn::Projection<A> scores;
 
     explicit SmallImpl(Options o = {})
-        : options(o), edges(register_module("edges", qat::nn::Conv<A>({.in = 3, .out = 8, .kernel = 3, .stride = 2}))),
+        : options(o),
+          edges(register_module("edges", qat::nn::Conv<A>({.in = 3, .out = 8, .kernel = 3, .stride = 2}))),
           shapes(register_module("shapes", qat::nn::Conv<A>({.in = 8, .out = 8, .kernel = 3}))),
           scores(register_module("scores", qat::nn::Projection<A>({.in = 8, .out = 4}))) {}
 
@@ -34,12 +35,14 @@ int main() {
     auto const in_float = calibrate::float_results(network, batches);
     auto const seen = calibrate::calibrate(network, batches);
     auto const similarity = calibrate::compare(network, batches, in_float);
-    std::cout << std::boolalpha << seen.batches << " batches; quantizers without a range: " << seen.unseen.size()
+    std::cout << std::boolalpha << seen.batches
+              << " batches; quantizers without a range: " << seen.unseen.size()
               << "\nmore than 25 decibel of signal to noise: " << (similarity.signal_to_noise() > 25)
               << ", cosine above 0.998: " << (similarity.cosine() > 0.998) << "\n";
 
     auto const worst_first = calibrate::sensitivity(network, network, batches, {.by_layer = true});
     std::cout << worst_first.size() << " layers, each quantized alone is nearer to float than all together:";
-    for (auto const& layer : worst_first) std::cout << " " << (layer.signal_to_noise > similarity.signal_to_noise());
+    for (auto const& layer : worst_first)
+        std::cout << " " << (layer.signal_to_noise > similarity.signal_to_noise());
     std::cout << "\n";
 }

@@ -6,12 +6,13 @@
 
 using namespace qat;
 using Shift = Quantizer<Int<8>, PerTensorSymmetric, PowerOfTwo<Ceil>>;
-using E = Experiment<"trained", ReLU, Weights<Shift::vary<Int<4>, PerChannelSymmetric<0>, MinMax>>, Outputs<Shift>,
-                     HeadFloat, QuantizeFrom<after_epochs(1)>, StopObservers<after_epochs(2)>,
+using E = Experiment<"trained", ReLU, Weights<Shift::vary<Int<4>, PerChannelSymmetric<0>, MinMax>>,
+                     Outputs<Shift>, HeadFloat, QuantizeFrom<after_epochs(1)>, StopObservers<after_epochs(2)>,
                      FreezeBatchNorm<after_epochs(3)>, Epochs<4>>;
 
 struct NetworkImpl : torch::nn::Module {  // which way do the stripes run?
-    nn::Conv<E::arithmetic> look{register_module("look", nn::Conv<E::arithmetic>({.in = 1, .out = 8, .kernel = 3}))};
+    nn::Conv<E::arithmetic> look{
+        register_module("look", nn::Conv<E::arithmetic>({.in = 1, .out = 8, .kernel = 3}))};
     nn::Projection<E::arithmetic> tell{
         register_module("tell", nn::Projection<E::arithmetic>({.in = 8, .out = 1}))};
     torch::Tensor forward(torch::Tensor const& x) { return tell(look(x)).mean({1, 2, 3}); }  // [N]
@@ -51,6 +52,7 @@ int main() {
     auto const codes = weight.grid->forward(weight.seen()) / weight.grid->scale.view({-1, 1, 1, 1});
     std::cout << std::boolalpha << "the loss fell to less than a tenth: " << (loss_now < first / 10)
               << "\nweights are integers from -8 to 7: "
-              << (torch::equal(codes, codes.round()) && codes.min().item<float>() >= -8 && codes.max().item<float>() <= 7)
+              << (torch::equal(codes, codes.round()) && codes.min().item<float>() >= -8 &&
+                  codes.max().item<float>() <= 7)
               << "\n";
 }

@@ -23,6 +23,7 @@ packages=(
     libtorch-dev libopencv-dev librange-v3-dev libboost-dev doctest-dev nlohmann-json3-dev libyaml-cpp-dev
     libcli11-dev libspdlog-dev libbenchmark-dev
     python3-torch  # torch.ao, on the same LibTorch, for one test
+    gnuplot-nox    # plots of yolo-calibrate
 )
 say() { echo "install_dependencies: $*" >&2; }
 

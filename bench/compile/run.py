@@ -21,10 +21,12 @@ import tempfile
 TORCH = "#include <qat/torch.hpp>\nint rank(torch::Tensor const& x) { return static_cast<int>(x.dim()); }\n"
 
 NETWORK = """#include <qat/torch.hpp>
+#include <qat/nn/bind.hpp>
 #include <yolo/experiments.hpp>
 #include <yolo/model/yolov5.hpp>
 #include <iostream>
-using namespace yolo::experiments;
+using yolo::experiments::ShiftOutputs, yolo::experiments::AffineWeights, yolo::experiments::stock;
+using Base = yolo::experiments::exp2;
 template <class E> void print() {
     for (auto const& [about, choice] : qat::describe<E>()) std::cout << about << choice;
     for (auto const& event : qat::plan(E::schedule, 100, E::schedule.epochs)) std::cout << event.what;
@@ -34,8 +36,8 @@ template <class E> torch::Tensor run(torch::Tensor const& image) {
     qat::nn::bind(model);
     return model(image).p3;
 }
-template void print<exp2>();
-template torch::Tensor run<exp2>(torch::Tensor const&);
+template void print<Base>();
+template torch::Tensor run<Base>(torch::Tensor const&);
 """
 
 SCHEDULES = 10  # at once, since one is lost in the noise
@@ -45,15 +47,15 @@ ARITHMETICS = 2
 def schedules():
     lines = []
     for i in range(SCHEDULES):
-        lines.append(f'using e{i} = exp2::vary<"e{i}", StopObservers<after_steps({i + 7})>, Epochs<{i + 3}>>;')
+        lines.append(f'using e{i} = Base::vary<"e{i}", qat::StopObservers<qat::after_steps({i + 7})>, qat::Epochs<{i + 3}>>;')
         lines.append(f"template void print<e{i}>();")
         lines.append(f"template torch::Tensor run<e{i}>(torch::Tensor const&);")
     return "\n".join(lines) + "\n"
 
 
 def arithmetics():  # as different as networks of one program are: other fragments, another head
-    return """using a0 = exp2::vary<"a0", ReLU6, Outputs<ShiftOutputs::vary<Int<4>>>, qat::HeadFloat>;
-using a1 = stock::vary<"a1", LiveBatchNorm, Weights<AffineWeights::vary<Int<6>>>>;
+    return """using a0 = Base::vary<"a0", qat::ReLU6, qat::Outputs<ShiftOutputs::vary<qat::Int<4>>>, qat::HeadFloat>;
+using a1 = stock::vary<"a1", qat::LiveBatchNorm, qat::Weights<AffineWeights::vary<qat::Int<6>>>>;
 template torch::Tensor run<a0>(torch::Tensor const&);
 template torch::Tensor run<a1>(torch::Tensor const&);
 """

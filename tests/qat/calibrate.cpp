@@ -74,8 +74,8 @@ QuantizerReport const& of(std::vector<QuantizerReport> const& reports, std::stri
 }
 }  // namespace
 
-TEST_CASE_TEMPLATE("calibration gives every grid the range of all batches, and batch norm does not move", Movement,
-                   ScalesMove<each_forward>, ScalesMove<each_step>) {
+TEST_CASE_TEMPLATE("calibration gives every grid the range of all batches, and batch norm does not move",
+                   Movement, ScalesMove<each_forward>, ScalesMove<each_step>) {
     using Moving = Out::vary<Movement>;
     using E = Live::vary<"moving", Outputs<Moving>, Input<Moving>, Weights<typename Fine::vary<Movement>>>;
     auto model = chain<E>();
@@ -93,9 +93,11 @@ TEST_CASE_TEMPLATE("calibration gives every grid the range of all batches, and b
     auto const wanted = float_results(n, batches);
     CHECK(compare(n, batches, wanted).signal_to_noise() > 30);
     CHECK(std::isfinite(compare(n, batches, wanted).signal_to_noise()));
-    auto const largest_result = torch::cat({wanted[0][0], wanted[1][0], wanted[2][0]}).max().template item<float>();
+    auto const largest_result =
+        torch::cat({wanted[0][0], wanted[1][0], wanted[2][0]}).max().template item<float>();
     auto const& grid = *model->c->grid();  // nothing is quantized while grids watch: the float range
-    CHECK(grid.scale.template item<float>() * static_cast<float>(255 - grid.zero_point.template item<int>()) ==
+    CHECK(grid.scale.template item<float>() *
+              static_cast<float>(255 - grid.zero_point.template item<int>()) ==
           doctest::Approx(largest_result).epsilon(0.01));
 }
 
@@ -166,7 +168,8 @@ TEST_CASE("equalization says which convolutions it cannot treat, and why") {
     CHECK_THROWS_WITH_AS(equalize(nl), doctest::Contains("FoldBatchNorm"), std::runtime_error);
 }
 
-TEST_CASE_TEMPLATE("bias correction removes an injected bias, and then finds nothing to do", E, Folded, Live) {
+TEST_CASE_TEMPLATE("bias correction removes an injected bias, and then finds nothing to do", E, Folded,
+                   Live) {
     auto model = chain<E>();
     auto wanted = nn::replicate(model, {1, 3, 16, 16});
     auto n = seen_by_tools(model);
@@ -200,8 +203,8 @@ TEST_CASE("bias correction over several batches takes the mean shift of all") {
     for (std::size_t i = 0; i < before.size(); ++i) CHECK(after[i].largest < 0.1 * before[i].largest);
 }
 
-TEST_CASE_TEMPLATE("rounding by data is never worse than nearest, is baked, and is the same each time", E, Rough,
-                   Rough::vary<"rough-live", LiveBatchNorm>,
+TEST_CASE_TEMPLATE("rounding by data is never worse than nearest, is baked, and is the same each time", E,
+                   Rough, Rough::vary<"rough-live", LiveBatchNorm>,
                    Rough::vary<"rough-affine", Weights<Quantizer<Int<4>, PerTensorAffine, MinMax>>>) {
     auto const batches = some_batches();
     auto const test = torch::rand({4, 3, 16, 16});
@@ -241,9 +244,55 @@ TEST_CASE_TEMPLATE("rounding by data is never worse than nearest, is baked, and 
     CHECK(by_data > nearest + 1);
 }
 
+TEST_CASE(
+    "what rounding by data reports is the error of the rounded network's results, with or without biases") {
+    for (bool const bias : {false, true}) {
+        CAPTURE(bias);
+        auto model = chain<Rough>();
+        auto n = seen_by_tools(model);
+        auto const images = torch::cat(some_batches());
+        calibrate::calibrate(n, {images});
+        auto replica = nn::replicate(model, {1, 3, 16, 16});
+        auto reference = seen_by_tools(replica);
+        RoundingOptions o;
+        o.bias = bias, o.patches = images.size(0) * 8 * 8;  // every place
+        auto const layers = round_weights(n, reference, images, o);
+        for (auto* network : {&n, &reference}) network->module.eval();
+        run_in_float(reference);
+        std::vector<torch::Tensor> found, wanted;
+        for (auto* network : {&n, &reference})
+            for (auto const& layer : layers_of(network->graph))
+                layer.producer->tap = [&, network](torch::Tensor const&, torch::Tensor const& y) {
+                    (network == &n ? found : wanted).push_back(y.clone());
+                };
+        torch::NoGradGuard no_grad;
+        n.forward(images), reference.forward(images);
+        REQUIRE(found.size() == 3);
+        for (std::size_t i = 0; i < 3; ++i) {
+            CHECK((found[i] - wanted[i]).square().mean().item<double>() ==
+                  doctest::Approx(layers[i].chosen).epsilon(0.01));
+            if (bias) CHECK((found[i] - wanted[i]).mean({0, 2, 3}).abs().max().item<double>() < 1e-4);
+        }
+    }
+}
+
+TEST_CASE("rounding by data takes a sample of the places where there are many, the same for the same seed") {
+    auto const y = torch::arange(2 * 40 * 50).view({2, 1, 40, 50}).to(torch::kFloat);
+    RoundingOptions o;
+    o.patches = 500;
+    auto const places = calibrate::detail::Places(y, o, 3).of(y).flatten();
+    CHECK(places.numel() == 500);
+    CHECK(places.mean().item<float>() == doctest::Approx(2000).epsilon(0.1));
+    CHECK(torch::equal(places, calibrate::detail::Places(y, o, 3).of(y).flatten()));
+    CHECK_FALSE(torch::equal(places, calibrate::detail::Places(y, o, 4).of(y).flatten()));
+    o.patches = 4000;
+    CHECK(torch::equal(calibrate::detail::Places(y, o, 0).of(y).flatten(), y.flatten()));
+}
+
 TEST_CASE("the objective of rounding is the mean squared error of the layer's result") {
     torch::manual_seed(3);
-    auto const x = torch::randn({64, 10}) + 2 * torch::randn({64, 1});  // alike, as neighbours in an image are
+    auto const x =
+        torch::randn({64, 10}) + 2 * torch::randn({64, 1});  // alike, as neighbours in an image are
     auto const w = torch::randn({8, 10}), r = 0.1 * torch::randn({64, 8});
     RoundingProblem p{.weight = w,
                       .nearest = torch::round(w / 0.25),
@@ -273,8 +322,8 @@ TEST_CASE("the objective of rounding is the mean squared error of the layer's re
     CHECK(gained.item<float>() > 0.8 * possible.item<float>());
 }
 
-TEST_CASE_TEMPLATE("the most sensitive layer is the one that was made bad", Which, std::integral_constant<int, 0>,
-                   std::integral_constant<int, 1>) {
+TEST_CASE_TEMPLATE("the most sensitive layer is the one that was made bad", Which,
+                   std::integral_constant<int, 0>, std::integral_constant<int, 1>) {
     auto model = chain<Folded>();
     auto n = seen_by_tools(model);
     auto const batches = some_batches(1);
@@ -291,8 +340,9 @@ TEST_CASE_TEMPLATE("the most sensitive layer is the one that was made bad", Whic
     CHECK(layers[0].path == "b");
     nn::for_each_grid(*model, [](nn::Grid& g) { CHECK(g.mode == nn::GridMode::quantize); });
     int calls = 0;
-    auto const by_metric = sensitivity(
-        n, n, batches, {.measured = measured, .by_layer = true, .metric = [&] { return ++calls == 3 ? 0.0 : 1.0; }});
+    auto const by_metric = sensitivity(n, n, batches, {.measured = measured, .by_layer = true, .metric = [&] {
+                                                           return ++calls == 3 ? 0.0 : 1.0;
+                                                       }});
     CHECK(calls == 4);
     CHECK((Which::value == 0 ? by_metric.front() : by_metric.back()).path == "b");
 }
@@ -309,7 +359,8 @@ TEST_CASE("a report says what each quantizer does") {
     auto const& weights = of(reports, "b.weight_grid");
     auto const w = model->b->conv->weight.detach();
     auto const q = model->b->weight_grid->forward(w);
-    double const ratio = 10 * std::log10((w * w).sum().item<double>() / (w - q).square().sum().item<double>());
+    double const ratio =
+        10 * std::log10((w * w).sum().item<double>() / (w - q).square().sum().item<double>());
     CHECK(weights.signal_to_noise == doctest::Approx(ratio).epsilon(1e-4));
     CHECK(weights.cosine > 0.9999);
     // torch.ao's symmetric scale lets the largest of each channel end half a step beyond the last code
@@ -365,14 +416,17 @@ public:
 struct StepImpl : nn::Producer {
     StepImpl() : Producer(std::make_shared<Forgotten>()) {}
     torch::Tensor forward(torch::Tensor const& x) { return grid()->forward(x); }
-    graph::Value forward(graph::Value x) { return record({.op = graph::Op::quantize, .shape = x.shape()}, {x}); }
+    graph::Value forward(graph::Value x) {
+        return record({.op = graph::Op::quantize, .shape = x.shape()}, {x});
+    }
 };
 using Step = nn::Handle<StepImpl>;
 }  // namespace
 
 TEST_CASE("quantizers that change nothing are found: forgotten, switched off, without a range, float") {
     Step step;
-    Network n{*step, nn::trace(step, {1, 3, 4, 4}), [&](torch::Tensor const& x) { return std::vector{step(x)}; }};
+    Network n{*step, nn::trace(step, {1, 3, 4, 4}),
+              [&](torch::Tensor const& x) { return std::vector{step(x)}; }};
     auto const found = report(n, {torch::rand({1, 3, 4, 4})});
     REQUIRE(found.size() == 1);
     CHECK(found[0].finding == Finding::changes_nothing);

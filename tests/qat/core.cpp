@@ -11,6 +11,7 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <set>
 #include <sstream>
 
 using namespace qat;
@@ -34,6 +35,33 @@ static_assert(!std::is_same_v<Baseline::vary<"h", HeadFloat>::arithmetic, Baseli
 static_assert(std::is_same_v<Experiment<"x", ReLU, HeadFloat>, Experiment<"x", HeadFloat, ReLU>>);
 static_assert(std::is_same_v<Baseline::vary<"h", HeadFloat>::arithmetic::head_outputs, Quantizer<Float>>);
 static_assert(Baseline::schedule.freeze_batch_norm == after_steps(100));
+static_assert(
+    std::is_same_v<Pow2::vary<"s", QuantizeFrom<after_epochs(1)>, StepBits<BitsStep{4, after_epochs(2)}>,
+                              ReestimateBatchNorm<10>, DampenOscillation<>, Epochs<3>>::arithmetic,
+                   Pow2::arithmetic>);
+
+// A head's own quantizers, given those of the body.
+template <class Head> using HeadOf = typename Experiment<"h", Outputs<Shifted>, Head>::arithmetic;
+static_assert(HeadOf<HeadInt16>::head_outputs::format::bits == 16);
+static_assert(std::is_same_v<HeadOf<HeadInt16>::head_outputs::scale, PowerOfTwo<Ceil>>);
+static_assert(HeadOf<HeadPerRole<>>::head_outputs::scheme::roles);
+static_assert(std::is_same_v<HeadOf<HeadPerRole<Int<6>>>::head_outputs::format, Int<6>>);
+static_assert(
+    std::is_same_v<Experiment<"h", HeadPerRole<>>::arithmetic::head_outputs::format, Int<8>>);  // not UInt<8>
+static_assert(!HeadOf<HeadWeightsOnly>::head_outputs::format::quantized);
+static_assert(HeadOf<HeadWeightsOnly>::head_weights::format::quantized);
+static_assert(
+    !Experiment<"h", Outputs<Quantizer<Float>>, HeadInt16>::arithmetic::head_outputs::format::quantized);
+
+// Stages with quantizers of their own: by whole names between dots, the later exception on top of the earlier.
+using Excepted =
+    Experiment<"e", Outputs<Shifted>,
+               Exceptions<Except<"backbone", Int<16>>, Except<"backbone.stem", Float>>>::arithmetic;
+static_assert(std::is_same_v<Excepted::at<"backbone.stem">::outputs, Shifted::vary<Float>>);
+static_assert(std::is_same_v<Excepted::at<"backbone.c3_2">::outputs, Shifted::vary<Int<16>>>);
+static_assert(Excepted::at<"backbone.c3_2">::weights::format::bits == 16);
+static_assert(std::is_same_v<Excepted::at<"backbones">, Excepted::at<"neck">>);
+static_assert(std::is_same_v<Excepted::at<"neck">::outputs, Shifted>);
 static_assert(!Policy<int> && Policy<ReLU>);
 static_assert(!QuantizerSpec<MinMax>, "an observer is not a quantizer");
 static_assert(!QuantizerSpec<FixedRange<std::ratio<-8>, std::ratio<8>>>);
@@ -66,6 +94,27 @@ TEST_CASE("of all products of fragments exactly the legal ones are kept") {
     });
 }
 
+TEST_CASE("of all products of observers, schemes and scales exactly the legal ones are kept") {
+    auto const legal =
+        legal_quantizers(hana::tuple_t<Int<8>, UInt<8>>,
+                         hana::tuple_t<PerTensorAffine, PerTensorSymmetric, PerChannelAffine<0>,
+                                       PerChannelSymmetric<0>, PerGroup<4>>,
+                         hana::tuple_t<MinMax, MovingAverageMinMax<>, Histogram<>, Entropy<>, Percentile<>,
+                                       MeanSquaredError<>, FixedRange<std::ratio<-1>, std::ratio<1>>>,
+                         hana::tuple_t<AnyScale, PowerOfTwo<Ceil>, PowerOfTwo<LeastError>, PowerOfTwo<Mode>>);
+    // Both formats: a symmetric tensor takes all 7 observers and 4 scales; an affine one not Entropy, and any scale only;
+    // channels and groups take the 3 observers that need no histogram and no fixed range: symmetric with 4 scales,
+    // affine with one.
+    CHECK(decltype(hana::size(legal))::value == 2 * (7 * 4 + 6 + 2 * 3 * 4 + 3));
+}
+
+// What an experiment says about this; "not mentioned" if nothing.
+template <class E> std::string row(std::string_view about) {
+    for (auto const& [what, choice] : describe<E>())
+        if (what == about) return choice;
+    return "not mentioned";
+}
+
 TEST_CASE("an experiment describes itself") {
     CHECK(describe<Shifted>() ==
           "int8, per-tensor symmetric, moving-average min-max, power of two, rounded up");
@@ -74,8 +123,60 @@ TEST_CASE("an experiment describes itself") {
           "int8, per-tensor symmetric, range [-8, 8], any scale");
     auto const rows = describe<Pow2>();
     CHECK(rows.front() == std::pair<std::string, std::string>("name", "pow2"));
-    CHECK(rows[10].second == "after epoch 0");
-    CHECK(rows[11].second == "after 100 steps");
+    CHECK(row<Pow2>("observers stop") == "after epoch 0");
+    CHECK(row<Pow2>("batch norm freezes") == "after 100 steps");
+    CHECK(row<Pow2>("exceptions") == "none");
+    CHECK(row<Pow2>("thresholds freeze") == "not mentioned");
+    using Full =
+        Pow2::vary<"full", Outputs<Shifted::vary<PowerOfTwo<Nearest>, TrainedThreshold, HalfUp>>,
+                   Input<Shifted>, AccumulatorBias, SaveCodes, HeadPerRole<>,
+                   AlignAllTo<SharedRange::largest>,
+                   Exceptions<Except<"backbone.stem", Int<16>>, Except<"detect", Float>>,
+                   QuantizeFrom<after_epochs(2), after_epochs(1)>,
+                   FreezeBatchNorm<after_epochs(3), Affine::frozen>, FreezeThresholds<after_epochs(5)>,
+                   StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_epochs(8)}>,
+                   ReestimateBatchNorm<50>, FreezeOscillation<>>;
+    CHECK(row<Full>("outputs") ==
+          "int8, per-tensor symmetric, moving-average min-max, power of two, nearest, half up, "
+          "trained threshold");
+    CHECK(row<Full>("bias") == "int32, on the accumulator's grid");
+    CHECK(row<Full>("inputs are kept") == "as 8-bit codes");
+    CHECK(row<Full>("head") == "outputs by role");
+    CHECK(row<Full>("joins") == "aligned inputs and results, largest range");
+    CHECK(row<Full>("exceptions") == "backbone.stem, detect");
+    CHECK(row<Full>("quantization starts") == "after epoch 1");
+    CHECK(row<Full>("observers start") == "after epoch 0");
+    CHECK(row<Full>("batch norm freezes") == "after epoch 2, gamma and beta too");
+    CHECK(row<Full>("thresholds freeze") == "after epoch 4");
+    CHECK(row<Full>("6 bits") == "after epoch 3");
+    CHECK(row<Full>("4 bits") == "after epoch 7");
+    CHECK(row<Full>("batch norm re-estimated") == "from 50 batches");
+    CHECK(row<Full>("oscillating weights") == "frozen");
+}
+
+TEST_CASE("every fragment and choice has a name of its own within its slot") {
+    auto const distinct = [](auto types) {
+        std::set<std::string_view> names;
+        std::size_t count = 0;
+        hana::for_each(types, [&](auto t) { names.insert(decltype(t)::type::name), ++count; });
+        CHECK(names.size() == count);
+    };
+    distinct(hana::tuple_t<Int<8>, Int<8, Range::narrow>, UInt<8>, Float>);
+    distinct(hana::tuple_t<PerTensorAffine, PerTensorSymmetric, PerChannelAffine<0>, PerChannelSymmetric<0>,
+                           PerGroup<4>, PerRole>);
+    distinct(
+        hana::tuple_t<MinMax, MovingAverageMinMax<>, Histogram<>, Histogram<2048, Counting::as_torch>,
+                      Entropy<>, Percentile<>, MeanSquaredError<>, FixedRange<std::ratio<0>, std::ratio<1>>>);
+    distinct(hana::tuple_t<AnyScale, PowerOfTwo<Ceil>, PowerOfTwo<Nearest>, PowerOfTwo<Floor>,
+                           PowerOfTwo<LeastError>, PowerOfTwo<Mode>>);
+    distinct(hana::tuple_t<HalfEven, HalfAwayFromZero, HalfUp, RoundDown, Stochastic>);
+    distinct(hana::tuple_t<StraightThrough, PassThrough, LearnedStep, LearnedStepAndOffset, TrainedThreshold,
+                           PACT>);
+    distinct(
+        hana::tuple_t<HeadAsBody, HeadFloat, HeadWeightsOnly, HeadFixed<Shifted>, HeadInt16, HeadPerRole<>>);
+    distinct(hana::tuple_t<Unaligned, AlignInputs, AlignInputsTo<SharedRange::largest>, AlignAll,
+                           AlignAllTo<SharedRange::largest>, AlignAllTo<SharedRange::result>>);
+    distinct(hana::tuple_t<LeaveOscillation, DampenOscillation<>, FreezeOscillation<>>);
 }
 
 TEST_CASE("a schedule is printed with step numbers before training") {
@@ -90,8 +191,36 @@ TEST_CASE("a schedule is printed with step numbers before training") {
     CHECK(never().step(13) == -1);
 }
 
+TEST_CASE(
+    "the plan names all that a schedule switches, in order; what holds from the beginning is no event") {
+    using E = Experiment<"x", Outputs<Quantizer<PerTensorSymmetric, LearnedStep>>,
+                         QuantizeFrom<after_epochs(2), after_steps(5)>, StopObservers<after_epochs(3)>,
+                         FreezeBatchNorm<after_epochs(3), Affine::frozen>, FreezeThresholds<after_epochs(4)>,
+                         StepBits<BitsStep{6, after_epochs(3)}, BitsStep{4, after_epochs(9)}>, Epochs<5>>;
+    auto const events = plan(E::schedule, 10, E::schedule.epochs);
+    std::vector<std::string> said;
+    for (auto const& e : events) said.push_back(e.what);
+    CHECK(said == std::vector<std::string>{
+                      "observers start at step 5", "quantization starts at step 20 = end of epoch 1",
+                      "observers stop at step 30 = end of epoch 2",
+                      "batch norm freezes, gamma and beta too at step 30 = end of epoch 2",
+                      "6 bits at step 30 = end of epoch 2", "thresholds freeze at step 40 = end of epoch 3"});
+    CHECK(events[4].action == Action::set_bits);
+    CHECK(events[4].value == 6);
+    CHECK(plan(Experiment<"y">::schedule, 10, 5).empty());
+}
+
 // ---- scalar rules -------------------------------------------------------------------------------------------------
 static_assert(round_half_even(2.5f) == 2 && round_half_even(3.5f) == 4 && round_half_even(-0.5f) == 0);
+// t:                              2.5, -2.5, 0.5, -0.5 and the number next to 0.5
+template <class R> constexpr bool rounds(float a, float b, float c, float d, float e) {
+    return R::round(2.5f) == a && R::round(-2.5f) == b && R::round(0.5f) == c && R::round(-0.5f) == d &&
+           R::round(0.49999997f) == e && R::round(3) == 3 && R::round(-3) == -3;
+}
+static_assert(rounds<HalfEven>(2, -2, 0, 0, 0) && rounds<HalfAwayFromZero>(3, -3, 1, -1, 0));
+static_assert(rounds<HalfUp>(3, -2, 1, 0, 0) && rounds<RoundDown>(2, -3, 0, -1, 0));
+static_assert(rounds<Stochastic>(2, -2, 0, 0, 0));  // without noise
+static_assert(Stochastic::round(2.25f, 0.5f) == 2 && Stochastic::round(2.25f, 0.75f) == 3);
 static_assert(exponent(8, Ceil) == 3 && exponent(8.1f, Ceil) == 4 && exponent(8.1f, Floor) == 3);
 
 TEST_CASE("rounding agrees with the processor's, ties included") {

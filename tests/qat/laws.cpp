@@ -30,15 +30,17 @@ TEST_CASE("half to even, straight through: torch's own operators give the same v
         torch::manual_seed(compared);
         auto at = sample(s, static_cast<std::size_t>(compared++));
         auto const step = at.grid.scale.dim() ? at.grid.scale.view({-1, 1, 1, 1}) : at.grid.scale;
-        auto const zero = (at.grid.scale.dim() ? at.grid.zero_point.view({-1, 1, 1, 1}) : at.grid.zero_point).to(torch::kFloat);
+        auto const zero = (at.grid.scale.dim() ? at.grid.zero_point.view({-1, 1, 1, 1}) : at.grid.zero_point)
+                              .to(torch::kFloat);
         auto const middle = (s.hi() + s.lo()) / 2 - zero;
         at.x = (torch::randn({channels, 3, 5, 3}) * ((s.hi() - s.lo()) / 3) + middle) * step;
         auto const ours = differentiate(s, at, at.x, at.dy);
         auto const leaf = at.x.clone().requires_grad_();
-        auto const y = s.per_channel ? torch::fake_quantize_per_channel_affine(leaf, at.grid.scale, at.grid.zero_point, 0,
-                                                                               s.levels.lo, s.levels.hi)
-                                     : torch::fake_quantize_per_tensor_affine(leaf, at.grid.scale, at.grid.zero_point,
-                                                                              s.levels.lo, s.levels.hi);
+        auto const y = s.per_channel
+                           ? torch::fake_quantize_per_channel_affine(leaf, at.grid.scale, at.grid.zero_point,
+                                                                     0, s.levels.lo, s.levels.hi)
+                           : torch::fake_quantize_per_tensor_affine(leaf, at.grid.scale, at.grid.zero_point,
+                                                                    s.levels.lo, s.levels.hi);
         y.backward(at.dy);
         CHECK(torch::equal(ours.y, y.detach()));
         CHECK(torch::equal(ours.x, leaf.grad()));

@@ -26,12 +26,13 @@ namespace {
 using namespace qat;
 
 // ---- the combinations ---------------------------------------------------------------------------------------------
-constexpr auto formats = hana::tuple_t<Int<8>, Int<4>, Int<16>, UInt<8>, UInt<4>, Int<8, Range::narrow>, Int<2>>;
+constexpr auto formats =
+    hana::tuple_t<Int<8>, Int<4>, Int<16>, UInt<8>, UInt<4>, Int<8, Range::narrow>, Int<2>>;
 constexpr auto schemes = hana::tuple_t<PerTensorAffine, PerTensorSymmetric, PerChannelAffine<0>,
                                        PerChannelSymmetric<0>, PerGroup<3>>;
 constexpr auto scales = hana::tuple_t<AnyScale, PowerOfTwo<Ceil>, PowerOfTwo<Nearest>, PowerOfTwo<Floor>>;
-constexpr auto estimators = hana::tuple_t<StraightThrough, PassThrough, LearnedStep, LearnedStepAndOffset,
-                                          TrainedThreshold, PACT>;
+constexpr auto estimators =
+    hana::tuple_t<StraightThrough, PassThrough, LearnedStep, LearnedStepAndOffset, TrainedThreshold, PACT>;
 
 constexpr auto legal = legal_quantizers(formats, schemes, scales, estimators);
 constexpr auto legal_count = decltype(hana::size(legal))::value;
@@ -43,20 +44,21 @@ static_assert(legal_count == 21 * (3 + 9) + 2 * 3 + 12 * 3 && legal_count == 294
 
 // Each of four roundings goes with each of them: 1176 combinations. The product with roundings would take Hana five
 // minutes; that they are all legal is shown where all scales and most estimators are.
-static_assert(decltype(hana::size(legal_quantizers(
-                  hana::tuple_t<Int<8>>, hana::tuple_t<PerTensorSymmetric>, scales,
-                  hana::tuple_t<HalfEven, HalfAwayFromZero, HalfUp, RoundDown>, estimators)))::value == 4 * (3 + 9));
+static_assert(
+    decltype(hana::size(legal_quantizers(hana::tuple_t<Int<8>>, hana::tuple_t<PerTensorSymmetric>, scales,
+                                         hana::tuple_t<HalfEven, HalfAwayFromZero, HalfUp, RoundDown>,
+                                         estimators)))::value == 4 * (3 + 9));
 constexpr int rounded = decltype(hana::size(roundings))::value;
 
 // What the operators depend on. Levels are given to them.
 template <class Q, class Rounding, bool OfChannels>
-using Kernel = Quantizer<
-    std::conditional_t<Q::estimator::learns == Learns::clip, UInt<16>, Int<16>>,
-    std::conditional_t<Q::estimator::learns == Learns::step_and_offset,
-                       std::conditional_t<OfChannels, PerChannelAffine<0>, PerTensorAffine>,
-                       std::conditional_t<OfChannels, PerChannelSymmetric<0>, PerTensorSymmetric>>,
-    std::conditional_t<Q::estimator::learns == Learns::log2_threshold, typename Q::scale, AnyScale>, Rounding,
-    typename Q::estimator>;
+using Kernel =
+    Quantizer<std::conditional_t<Q::estimator::learns == Learns::clip, UInt<16>, Int<16>>,
+              std::conditional_t<Q::estimator::learns == Learns::step_and_offset,
+                                 std::conditional_t<OfChannels, PerChannelAffine<0>, PerTensorAffine>,
+                                 std::conditional_t<OfChannels, PerChannelSymmetric<0>, PerTensorSymmetric>>,
+              std::conditional_t<Q::estimator::learns == Learns::log2_threshold, typename Q::scale, AnyScale>,
+              Rounding, typename Q::estimator>;
 // What the choice of a grid depends on.
 template <class Q>
 using Choice = Quantizer<typename Q::format,
@@ -64,8 +66,8 @@ using Choice = Quantizer<typename Q::format,
                          typename Q::scale>;
 
 template <class K>
-torch::Tensor apply_kernel(torch::Tensor const& x, GridTensors const& g, LearnedTensors const& p, Levels levels,
-                           std::int64_t shares) {
+torch::Tensor apply_kernel(torch::Tensor const& x, GridTensors const& g, LearnedTensors const& p,
+                           Levels levels, std::int64_t shares) {
     if constexpr (LearningSpec<K>)
         return learned_quantize<K>(x, p, levels, shares);
     else
@@ -174,15 +176,21 @@ struct Sample {
     torch::Tensor x, dy;                 // [7, 3, 5, 3]
     std::int64_t shares = 0;
 
-    float scale(std::int64_t c) const { return grid.scale.reshape({-1})[grid.scale.dim() ? c : 0].item<float>(); }
-    int zero(std::int64_t c) const { return grid.zero_point.reshape({-1})[grid.scale.dim() ? c : 0].item<int>(); }
+    float scale(std::int64_t c) const {
+        return grid.scale.reshape({-1})[grid.scale.dim() ? c : 0].item<float>();
+    }
+    int zero(std::int64_t c) const {
+        return grid.zero_point.reshape({-1})[grid.scale.dim() ? c : 0].item<int>();
+    }
 };
 
 torch::Tensor expanded(torch::Tensor const& of_scales, Sample const& s) {
     if (!of_scales.defined() || of_scales.dim() == 0) return of_scales;
     return of_scales.index_select(0, torch::tensor(s.group_of));
 }
-GridTensors expanded(GridTensors const& g, Sample const& s) { return {expanded(g.scale, s), expanded(g.zero_point, s)}; }
+GridTensors expanded(GridTensors const& g, Sample const& s) {
+    return {expanded(g.scale, s), expanded(g.zero_point, s)};
+}
 LearnedTensors expanded(LearnedTensors const& p, Sample const& s) {
     return {expanded(p.parameter, s), expanded(p.offset, s)};
 }
@@ -210,8 +218,10 @@ Sample sample(Subject const& s, std::size_t index = 0) {
     to.grid = expanded(grid, to);
     if (s.learns != Learns::nothing) {
         auto p = s.parameter_of(grid, s.levels);
-        if (s.learns == Learns::log2_threshold) p.parameter.add_(0.3);  // off the middle, the same exponent
-        else p.parameter.mul_(0.93);
+        if (s.learns == Learns::log2_threshold)
+            p.parameter.add_(0.3);  // off the middle, the same exponent
+        else
+            p.parameter.mul_(0.93);
         if (p.offset.defined()) p.offset.add_(p.parameter, 0.3);
         to.parameter = p;
         to.grid = expanded(s.grid_of(p, s.levels), to);
@@ -223,13 +233,17 @@ Sample sample(Subject const& s, std::size_t index = 0) {
     for (std::int64_t c = 0; c < channels; ++c) {
         float const scale = to.scale(c);
         auto const b = bounds(s.levels.lo, s.levels.hi, to.zero(c));
-        std::vector<float> t{0.0f, -0.0f, 0.5f, -0.5f, 1.5f, -1.5f, 2.5f, std::nextafter(0.5f, 0.0f), 1.0f, -1.0f,
-                             b.low, b.high, b.low - 0.5f, b.high + 0.5f, b.low - 1.5f, b.high + 1.5f, b.high + 0.25f,
-                             b.low - 0.25f, 3e5f, -3e5f, 1e-6f};
+        std::vector<float> t{0.0f,           -0.0f,         0.5f,         -0.5f,
+                             1.5f,           -1.5f,         2.5f,         std::nextafter(0.5f, 0.0f),
+                             1.0f,           -1.0f,         b.low,        b.high,
+                             b.low - 0.5f,   b.high + 0.5f, b.low - 1.5f, b.high + 1.5f,
+                             b.high + 0.25f, b.low - 0.25f, 3e5f,         -3e5f,
+                             1e-6f};
         while (t.size() < length)
             t.push_back(b.low - 2 + (b.high - b.low + 4) * static_cast<float>(bits() >> 8) * 0x1p-24f);
         for (std::int64_t i = 0; i < length; ++i)
-            *x++ = scale * t[static_cast<std::size_t>(i)], *dy++ = static_cast<float>((i + c) % 7 + 1) / 2 - 2.25f;
+            *x++ = scale * t[static_cast<std::size_t>(i)],
+            *dy++ = static_cast<float>((i + c) % 7 + 1) / 2 - 2.25f;
     }
     return to;
 }
@@ -303,9 +317,13 @@ TEST_CASE("a chosen grid contains zero, covers what it promises, and equals the 
             float const reach = std::max({s.is_signed || !s.symmetric ? -min : 0.0f, max, 0.0f});
             if (reach < 1e-3f) continue;  // nothing to cover
             if (s.power_of_two) {
-                double const ends = static_cast<double>(one.scale) * (s.hi() + 1) / static_cast<double>(reach);
-                double const least = s.way == Ceil ? 1 : s.way == Nearest ? std::sqrt(0.5) : 0.5;  // of a power of two
-                bool const within = s.way == Floor ? ends > least && ends <= 1 : ends >= least * (1 - 1e-7) && ends < 2 * least;
+                double const ends =
+                    static_cast<double>(one.scale) * (s.hi() + 1) / static_cast<double>(reach);
+                double const least = s.way == Ceil      ? 1
+                                     : s.way == Nearest ? std::sqrt(0.5)
+                                                        : 0.5;  // of a power of two
+                bool const within = s.way == Floor ? ends > least && ends <= 1
+                                                   : ends >= least * (1 - 1e-7) && ends < 2 * least;
                 CHECK_MESSAGE(within, ends);
             } else {
                 // Every number of the range lies within half a step of the grid; a signed symmetric one, whose positive
@@ -338,7 +356,8 @@ TEST_CASE("a parameter that was taken from a grid means that grid") {
     });
 }
 
-TEST_CASE("a fake-quantized value is the dequantized integer of the scalar rules, bit for bit, and lies on the grid") {
+TEST_CASE("a fake-quantized value is the dequantized integer of the scalar rules, bit for bit, and lies on "
+          "the grid") {
     std::size_t index = 0;
     for_each_subject([&](Subject const& s) {
         auto const at = sample(s, index++);
@@ -356,7 +375,8 @@ TEST_CASE("a fake-quantized value is the dequantized integer of the scalar rules
         });
         CHECK(same_bits(y, wanted));
         CHECK(integers);
-        CHECK(same_bits(differentiate(s, at, at.x, at.dy).y, wanted));  // the path that keeps something for the gradient
+        CHECK(same_bits(differentiate(s, at, at.x, at.dy).y,
+                        wanted));  // the path that keeps something for the gradient
     });
 }
 
@@ -368,8 +388,10 @@ TEST_CASE("a code is the nearest integer by libm, ties as the rounding says") {
             auto const b = bounds(s.levels.lo, s.levels.hi, at.zero(c));
             double const r = round_slowly(s.rounding, std::clamp<double>(t, b.low - 1, b.high + 1));
             auto const code = s.code(value<float>(at.x, i), 1.0f / at.scale(c), b);
-            if (code.value != std::clamp<double>(r, b.low, b.high) || code.inside != (r >= b.low && r <= b.high))
-                FAIL_CHECK("t = " << t << " became " << code.value << (code.inside ? ", inside" : ", outside"));
+            if (code.value != std::clamp<double>(r, b.low, b.high) ||
+                code.inside != (r >= b.low && r <= b.high))
+                FAIL_CHECK("t = " << t << " became " << code.value
+                                  << (code.inside ? ", inside" : ", outside"));
         });
     });
 }
@@ -405,7 +427,8 @@ TEST_CASE("the gradient is the estimator's formula") {
         auto const got = differentiate(s, at, at.x, at.dy);
         auto const dx = torch::zeros_like(at.x);
         auto const scales_count = s.learns == Learns::nothing ? 1 : at.parameter.parameter.numel();
-        std::vector<double> parameter(static_cast<std::size_t>(scales_count)), offset(parameter), size(parameter);
+        std::vector<double> parameter(static_cast<std::size_t>(scales_count)), offset(parameter),
+            size(parameter);
         for_each_element([&](auto i, auto c) {
             double const scale = at.scale(c), x = value<float>(at.x, i), up = value<float>(at.dy, i);
             double const t = static_cast<double>(value<float>(at.x, i) * (1.0f / at.scale(c)));
@@ -429,7 +452,8 @@ TEST_CASE("the gradient is the estimator's formula") {
                 slope = scale * std::log(2.0) * (passes ? r - t : r < lo ? lo : hi);
                 break;
             case Learns::clip: {  // Choi et al. 2018, equation 3
-                double const alpha = value<float>(expanded(at.parameter.parameter, at).contiguous(), s.per_channel ? c : 0);
+                double const alpha =
+                    value<float>(expanded(at.parameter.parameter, at).contiguous(), s.per_channel ? c : 0);
                 passes = x >= 0 && x < alpha;
                 slope = x >= alpha ? 1 : 0;
                 break;
@@ -437,8 +461,10 @@ TEST_CASE("the gradient is the estimator's formula") {
             }
             dx.data_ptr<float>()[i] = passes ? value<float>(at.dy, i) : 0.0f;
             if (s.learns == Learns::nothing) return;
-            auto const k = static_cast<std::size_t>(!s.per_channel ? 0 : at.group_of[static_cast<std::size_t>(c)]);
-            parameter[k] += up * slope, offset[k] += up * shift, size[k] += std::abs(up) * (std::abs(slope) + std::abs(shift));
+            auto const k =
+                static_cast<std::size_t>(!s.per_channel ? 0 : at.group_of[static_cast<std::size_t>(c)]);
+            parameter[k] += up * slope, offset[k] += up * shift,
+                size[k] += std::abs(up) * (std::abs(slope) + std::abs(shift));
         });
         CHECK(torch::equal(got.x, dx));
         if (s.learns == Learns::nothing) return;
@@ -466,21 +492,24 @@ TEST_CASE("per channel is per tensor, channel by channel, and per group is group
             CAPTURE(from);
             auto const x = at.x.narrow(0, from, n).clone().requires_grad_();
             LearnedTensors p;
-            if (at.parameter.parameter.defined()) p.parameter = at.parameter.parameter[k].clone().requires_grad_();
+            if (at.parameter.parameter.defined())
+                p.parameter = at.parameter.parameter[k].clone().requires_grad_();
             if (at.parameter.offset.defined()) p.offset = at.parameter.offset[k].clone().requires_grad_();
             GridTensors const grid{at.grid.scale[from], at.grid.zero_point[from]};
             auto const y = s.apply_to_tensor(x, grid, p, s.levels, at.shares);
             y.backward(at.dy.narrow(0, from, n));
             CHECK(same_bits(y.detach(), all.y.narrow(0, from, n)));
             CHECK(same_bits(x.grad(), all.x.narrow(0, from, n)));
-            if (p.parameter.defined()) CHECK(torch::allclose(p.parameter.grad(), all.parameter[k], 1e-4, 1e-5));
+            if (p.parameter.defined())
+                CHECK(torch::allclose(p.parameter.grad(), all.parameter[k], 1e-4, 1e-5));
             if (p.offset.defined()) CHECK(torch::allclose(p.offset.grad(), all.offset[k], 1e-4, 1e-5));
         }
     });
 }
 
 TEST_CASE("NaN becomes the lowest value, infinities the ends; none has a gradient unless it passes outside") {
-    constexpr float inf = std::numeric_limits<float>::infinity(), nan = std::numeric_limits<float>::quiet_NaN();
+    constexpr float inf = std::numeric_limits<float>::infinity(),
+                    nan = std::numeric_limits<float>::quiet_NaN();
     for_each_subject([&](Subject const& s) {
         auto const at = sample(s);
         auto x = at.x.clone();
@@ -491,7 +520,8 @@ TEST_CASE("NaN becomes the lowest value, infinities the ends; none has a gradien
         for (std::int64_t c = 0; c < channels; ++c) {
             auto const b = bounds(s.levels.lo, s.levels.hi, at.zero(c));
             auto const* row = y[c].data_ptr<float>();
-            bool const right = row[3] == at.scale(c) * b.low && row[4] == at.scale(c) * b.high && row[5] == at.scale(c) * b.low;
+            bool const right = row[3] == at.scale(c) * b.low && row[4] == at.scale(c) * b.high &&
+                               row[5] == at.scale(c) * b.low;
             CHECK(right);
             for (int i = 3; i < 6; ++i) CHECK(dx[c].data_ptr<float>()[i] == (s.passes_outside ? 1.0f : 0.0f));
         }

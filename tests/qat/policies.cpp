@@ -10,7 +10,8 @@ using namespace qat;
 template <int N> using R = std::ratio<N>;
 using ShiftOut = Quantizer<Int<8>, PerTensorSymmetric, PowerOfTwo<Ceil>>;
 using ShiftWeight = ShiftOut::vary<PerChannelSymmetric<0>, MinMax>;
-using Shift = Experiment<"shift", ReLU, Weights<ShiftWeight>, Outputs<ShiftOut>, Input<ShiftOut>, FoldBatchNorm>;
+using Shift =
+    Experiment<"shift", ReLU, Weights<ShiftWeight>, Outputs<ShiftOut>, Input<ShiftOut>, FoldBatchNorm>;
 
 // y = a(x) + b(x), then a concatenation with c(y).
 template <class A> struct JoinsImpl : torch::nn::Module {
@@ -25,8 +26,8 @@ template <class A> struct JoinsImpl : torch::nn::Module {
         : input(register_module("input", nn::QuantizeInput<A>())),
           a(register_module("a", nn::Conv<A>({.in = 3, .out = 4}))),
           b(register_module("b", nn::Conv<A>({.in = 3, .out = 4, .kernel = 3}))),
-          c(register_module("c", nn::Conv<A>({.in = 4, .out = 4}))), add(register_module("add", nn::Add<A>())),
-          concat(register_module("concat", nn::Concat<A>())) {}
+          c(register_module("c", nn::Conv<A>({.in = 4, .out = 4}))),
+          add(register_module("add", nn::Add<A>())), concat(register_module("concat", nn::Concat<A>())) {}
     template <Signal V> V forward(V x) {
         x = input(x);
         auto left = a(x), right = b(x);
@@ -49,7 +50,8 @@ TEST_CASE("a head by role equals the same convolution split into one for each ro
     using A = E::arithmetic;
     static_assert(std::is_same_v<A::head_outputs, ShiftOut::vary<PerRole>>);
     torch::manual_seed(0);
-    std::vector<std::int64_t> const roles{0, 0, 1, 1, 2, 3, 3, 3, 4, 4, 5, 5, 6, 7, 7, 7};  // two anchors, three classes
+    std::vector<std::int64_t> const roles{0, 0, 1, 1, 2, 3, 3, 3,
+                                          4, 4, 5, 5, 6, 7, 7, 7};  // two anchors, three classes
     nn::Projection<A> whole({.in = 8, .out = 16, .roles = roles});
     {
         torch::NoGradGuard no_grad;  // ranges that differ by role
@@ -89,13 +91,15 @@ TEST_CASE("heads: int16, weights only, fixed ranges by role") {
     static_assert(!Only::head_outputs::format::quantized && Only::head_weights::format::quantized);
     using Fixed = Shift::vary<"fixed", HeadPerRole<FixedReaches<R<4>, R<4>, R<16>, R<16>>>>::arithmetic;
     nn::Projection<Fixed> head({.in = 2, .out = 8, .roles = {0, 0, 1, 1, 2, 3, 4, 7}});
-    auto const steps = torch::tensor({1 / 32.0, 1 / 32.0, 1 / 8.0, 1 / 8.0, 1 / 32.0, 1 / 32.0, 1 / 8.0, 1 / 8.0});
+    auto const steps =
+        torch::tensor({1 / 32.0, 1 / 32.0, 1 / 8.0, 1 / 8.0, 1 / 32.0, 1 / 32.0, 1 / 8.0, 1 / 8.0});
     CHECK(torch::equal(head->grid()->scale, steps.to(torch::kFloat)));
     head(torch::randn({1, 2, 4, 4}) * 100);
     CHECK(torch::equal(head->grid()->scale, steps.to(torch::kFloat)));
 }
 
-TEST_CASE("AlignAll puts an addition's result on its inputs' grid; the range is the union, the largest or the result's") {
+TEST_CASE("AlignAll puts an addition's result on its inputs' grid; the range is the union, the largest or "
+          "the result's") {
     auto const groups = [](auto join) {
         using A = typename Shift::template vary<"j", decltype(join)>::arithmetic;
         Joins<A> model;
@@ -109,7 +113,9 @@ TEST_CASE("AlignAll puts an addition's result on its inputs' grid; the range is 
     CHECK(all[0].members == std::vector<std::string>{"a", "b", "add", "c"});
 
     auto const scale = [](auto join) {
-        using A = typename Shift::template vary<"j", decltype(join), Outputs<Quantizer<Int<8>, PerTensorSymmetric, MinMax>>>::arithmetic;
+        using A =
+            typename Shift::template vary<"j", decltype(join),
+                                          Outputs<Quantizer<Int<8>, PerTensorSymmetric, MinMax>>>::arithmetic;
         torch::manual_seed(0);
         Joins<A> model;
         nn::bind(model, shape);
@@ -141,7 +147,8 @@ TEST_CASE("the largest range of several is kept whole, not mixed with the others
 
 TEST_CASE("an accumulator becomes a code in integers as it does in fake quantization") {
     static_assert(shift_half_even(5, 1) == 2 && shift_half_even(7, 1) == 4 && shift_half_even(-5, 1) == -2);
-    static_assert(shift_half_even(-7, 1) == -4 && shift_half_even(3, -2) == 12 && shift_half_even(-1, 3) == 0);
+    static_assert(shift_half_even(-7, 1) == -4 && shift_half_even(3, -2) == 12 &&
+                  shift_half_even(-1, 3) == 0);
     for (int shift = -2; shift <= 12; ++shift) {
         float const scale = exp2(-10), out = exp2(-10 + shift);
         Bounds const b = bounds(-128, 127, 0);
@@ -155,11 +162,14 @@ TEST_CASE("an accumulator becomes a code in integers as it does in fake quantiza
     CHECK(m.mantissa / std::exp2(m.shift) == doctest::Approx(0.0123).epsilon(1e-9));
     int differing = 0;
     for (std::int64_t a = -20'000; a <= 20'000; ++a)
-        differing += requantize(a, m, {0, 255}, 128) != std::clamp(static_cast<int>(std::nearbyint(static_cast<double>(a) * 0.0123)) + 128, 0, 255);
+        differing +=
+            requantize(a, m, {0, 255}, 128) !=
+            std::clamp(static_cast<int>(std::nearbyint(static_cast<double>(a) * 0.0123)) + 128, 0, 255);
     CHECK(differing == 0);
 }
 
-TEST_CASE("a bias on the accumulator's grid is a multiple of input scale times weight scale, and keeps its gradient") {
+TEST_CASE("a bias on the accumulator's grid is a multiple of input scale times weight scale, and keeps its "
+          "gradient") {
     using A = Shift::vary<"acc", AccumulatorBias, AlignInputs>::arithmetic;
     torch::manual_seed(0);
     Joins<A> model;
@@ -167,7 +177,9 @@ TEST_CASE("a bias on the accumulator's grid is a multiple of input scale times w
     auto const x = torch::rand({1, 3, 8, 8});
     nn::observe_once(*model, [&] { model(x); });
     torch::Tensor input, result;
-    model->a->tap = [&](torch::Tensor const& in, torch::Tensor const& out) { input = in.detach(), result = out; };
+    model->a->tap = [&](torch::Tensor const& in, torch::Tensor const& out) {
+        input = in.detach(), result = out;
+    };
     model(x);
     REQUIRE(model->a->input_grid() == model->input->grid());
     auto const accumulator = model->input->grid()->scale * model->a->weight_grid->scale;  // [4]
@@ -182,12 +194,14 @@ TEST_CASE("a bias on the accumulator's grid is a multiple of input scale times w
     nn::observe_once(*other, [&] { other(x); });
     other->a->tap = [&](torch::Tensor const&, torch::Tensor const& out) { result = out; };
     other(x);
-    CHECK_FALSE(on_grid(result, (other->input->grid()->scale * other->a->weight_grid->scale).view({1, -1, 1, 1})));
+    CHECK_FALSE(
+        on_grid(result, (other->input->grid()->scale * other->a->weight_grid->scale).view({1, -1, 1, 1})));
 }
 
 TEST_CASE("inputs kept as codes: the same results and gradients, bit for bit") {
     auto const run = [](auto saves, auto join, auto batch_norm) {
-        using A = typename Shift::template vary<"s", decltype(saves), decltype(join), decltype(batch_norm)>::arithmetic;
+        using A = typename Shift::template vary<"s", decltype(saves), decltype(join),
+                                                decltype(batch_norm)>::arithmetic;
         torch::manual_seed(0);
         Joins<A> model;
         nn::bind(model, shape);
@@ -213,8 +227,10 @@ TEST_CASE("inputs kept as codes: the same results and gradients, bit for bit") {
 TEST_CASE("exceptions change the quantizers of the stages they cover, and nothing else") {
     using E = Shift::vary<"but", Exceptions<Except<"head", Float>, Except<"body.first", Int<16>>>>;
     using A = E::arithmetic;
-    static_assert(!A::at<"head">::weights::format::quantized && !A::at<"head.left">::outputs::format::quantized);
-    static_assert(A::at<"body.first">::weights::format::bits == 16 && A::at<"body.first">::outputs::format::bits == 16);
+    static_assert(!A::at<"head">::weights::format::quantized &&
+                  !A::at<"head.left">::outputs::format::quantized);
+    static_assert(A::at<"body.first">::weights::format::bits == 16 &&
+                  A::at<"body.first">::outputs::format::bits == 16);
     static_assert(A::at<"body.first">::weights::scheme::per_channel);
     static_assert(std::is_same_v<A::at<"body.second">, A> && std::is_same_v<A::at<"header">, A>);
     using One = Shift::vary<"one", Except<"body", Float>>::arithmetic;
@@ -223,15 +239,17 @@ TEST_CASE("exceptions change the quantizers of the stages they cover, and nothin
 }
 
 TEST_CASE("a schedule's events are printed in advance: start, bits, thresholds, batch norm") {
-    using E = Experiment<"long", QuantizeFrom<after_epochs(1), after_steps(5)>, StopObservers<after_epochs(2)>,
-                         FreezeBatchNorm<after_epochs(3), Affine::frozen>,
-                         StepBits<BitsStep{6, after_epochs(2)}, BitsStep{4, after_epochs(4)}>, ReestimateBatchNorm<50>>;
+    using E = Experiment<"long", QuantizeFrom<after_epochs(1), after_steps(5)>,
+                         StopObservers<after_epochs(2)>, FreezeBatchNorm<after_epochs(3), Affine::frozen>,
+                         StepBits<BitsStep{6, after_epochs(2)}, BitsStep{4, after_epochs(4)}>,
+                         ReestimateBatchNorm<50>>;
     std::vector<std::string> found;
     for (auto const& event : plan(E::schedule, 10, 6)) found.push_back(event.what);
-    CHECK(found == std::vector<std::string>{"observers start at step 5", "quantization starts at step 10 = end of epoch 0",
-                                            "observers stop at step 20 = end of epoch 1", "6 bits at step 20 = end of epoch 1",
-                                            "batch norm freezes, gamma and beta too at step 30 = end of epoch 2",
-                                            "4 bits at step 40 = end of epoch 3"});
+    CHECK(found == std::vector<std::string>{
+                       "observers start at step 5", "quantization starts at step 10 = end of epoch 0",
+                       "observers stop at step 20 = end of epoch 1", "6 bits at step 20 = end of epoch 1",
+                       "batch norm freezes, gamma and beta too at step 30 = end of epoch 2",
+                       "4 bits at step 40 = end of epoch 3"});
     CHECK(E::schedule.reestimate_batches == 50);
     CHECK(plan(Schedule{}, 10, 6).empty());
 }
@@ -266,7 +284,8 @@ TEST_CASE("bits step down on the range that is known; a format with fewer keeps 
     CHECK(small->levels == Levels{-8, 7});
 }
 
-TEST_CASE("a trained grid starts where the observer says, moves with its parameter, survives copies and can be frozen") {
+TEST_CASE("a trained grid starts where the observer says, moves with its parameter, survives copies and can "
+          "be frozen") {
     using Spec = Quantizer<Int<8>, PerTensorSymmetric, MinMax, LearnedStep>;
     nn::FakeQuantize<Spec> grid;
     CHECK(grid->unseen());

@@ -36,7 +36,8 @@ void write(std::filesystem::path const& file, std::string const& text) { std::of
 // A data set of some images of coco128.
 std::filesystem::path some_of_coco128(support::TemporaryFolder const& folder, std::size_t count) {
     std::vector<std::string> images;
-    for (auto const& entry : std::filesystem::recursive_directory_iterator(support::shared("data/coco128/images")))
+    for (auto const& entry :
+         std::filesystem::recursive_directory_iterator(support::shared("data/coco128/images")))
         if (entry.path().extension() == ".jpg") images.push_back(entry.path().string());
     std::sort(images.begin(), images.end());
     std::string list;
@@ -54,7 +55,8 @@ std::filesystem::path some_of_coco128(support::TemporaryFolder const& folder, st
 
 std::vector<tools::QuantizerReport> two_reports() {
     tools::QuantizerReport good, bad;
-    good.path = "a.weight_grid", good.of = tools::QuantizerReport::Of::weights, good.values = 9, good.codes_used = 8;
+    good.path = "a.weight_grid", good.of = tools::QuantizerReport::Of::weights, good.values = 9,
+    good.codes_used = 8;
     good.signal_to_noise = std::numeric_limits<double>::infinity();
     bad.path = "b.output", bad.finding = tools::Finding::never_ran;
     return {good, bad};
@@ -90,8 +92,8 @@ TEST_CASE("every unfit request is refused in one sentence") {
     support::TemporaryFolder folder;
     write(folder / "d.yaml", "train: .\nval: .\nnames: [a, b]\n");
     auto const ask = [&](std::string const& experiment) {
-        return call(apps::calibrate, {"--experiment", experiment, "--weights", (folder / "no.pt").string(), "--data",
-                                      (folder / "d.yaml").string()});
+        return call(apps::calibrate, {"--experiment", experiment, "--weights", (folder / "no.pt").string(),
+                                      "--data", (folder / "d.yaml").string()});
     };
     CHECK(ask("silu").status == 1);
     CHECK(ask("silu").err.find("silu is a float experiment") != std::string::npos);
@@ -111,19 +113,41 @@ TEST_CASE("a checkpoint of another activation is another network, and that is sa
 }
 
 TEST_SUITE("shared") {
-    TEST_CASE("yolov5n quantized after training loses little on coco128, and its checkpoint validates alike") {
+    TEST_CASE(
+        "yolov5n quantized after training loses little on coco128, and its checkpoint validates alike") {
         NEEDS_SHARED("data/weights/yolov5n.pt");
         NEEDS_SHARED("data/coco128");
         torch::set_num_threads(1);
         support::TemporaryFolder folder;
         auto const data = some_of_coco128(folder, 48).string();
         auto const file = [&](char const* name) { return (folder / name).string(); };
-        auto const said = call(
-            apps::calibrate,
-            {"--experiment", "stock-silu", "--weights", support::shared("data/weights/yolov5n.pt").string(), "--data", data,
-             "--batches", "4", "--batch-size", "8", "--imgsz", "320", "--workers", "0", "--threads", "1", "--correct-bias",
-             "--report", file("report.json"), "--plot", file("plot.png"), "--save", file("quantized.pt"), "--json",
-             file("result.json"), "--device", "cpu"});
+        auto const said = call(apps::calibrate, {"--experiment",
+                                                 "stock-silu",
+                                                 "--weights",
+                                                 support::shared("data/weights/yolov5n.pt").string(),
+                                                 "--data",
+                                                 data,
+                                                 "--batches",
+                                                 "4",
+                                                 "--batch-size",
+                                                 "8",
+                                                 "--imgsz",
+                                                 "320",
+                                                 "--workers",
+                                                 "0",
+                                                 "--threads",
+                                                 "1",
+                                                 "--correct-bias",
+                                                 "--report",
+                                                 file("report.json"),
+                                                 "--plot",
+                                                 file("plot.png"),
+                                                 "--save",
+                                                 file("quantized.pt"),
+                                                 "--json",
+                                                 file("result.json"),
+                                                 "--device",
+                                                 "cpu"});
         std::cout << said.out;
         REQUIRE_MESSAGE(said.status == 0, said.err);
         auto const result = yolo::load_json(folder / "result.json");
@@ -142,9 +166,9 @@ TEST_SUITE("shared") {
             CHECK_FALSE(row.contains("finding"));
         }
         // yolo-val of what was saved finds the same.
-        auto const val = call(apps::val, {"--weights", file("quantized.pt"), "--data", data, "--imgsz", "320", "--batch-size",
-                                          "8", "--workers", "0", "--threads", "1", "--json", file("val.json"), "--device",
-                                          "cpu"});
+        auto const val = call(apps::val, {"--weights", file("quantized.pt"), "--data", data, "--imgsz", "320",
+                                          "--batch-size", "8", "--workers", "0", "--threads", "1", "--json",
+                                          file("val.json"), "--device", "cpu"});
         REQUIRE_MESSAGE(val.status == 0, val.err);
         CHECK(yolo::load_json(folder / "val.json")["map"] == after);
     }

@@ -15,7 +15,8 @@ template <class E> using Network = yolo::TypedDetector<typename E::arithmetic>;
 
 std::string table(yolo::Detector& detector) {
     std::string text;
-    for (auto const& node : detector.trace({1, 3, 64, 64}).nodes) text += node.path + ": " + node.weights + "\n";
+    for (auto const& node : detector.trace({1, 3, 64, 64}).nodes)
+        text += node.path + ": " + node.weights + "\n";
     return text;
 }
 }  // namespace
@@ -38,13 +39,15 @@ TEST_CASE("a stage that is excepted is float or wider, the others are as before,
 }
 
 TEST_CASE("a head by role has twelve scales a level; with fixed ranges its steps are known beforehand") {
-    using E = ex::exp2::vary<"roles", HeadPerRole<FixedReaches<std::ratio<4>, std::ratio<4>, std::ratio<16>, std::ratio<16>>>>;
+    using E = ex::exp2::vary<
+        "roles", HeadPerRole<FixedReaches<std::ratio<4>, std::ratio<4>, std::ratio<16>, std::ratio<16>>>>;
     Network<E> detector({.size = tiny, .classes = 3});
     auto const scales = detector.module().named_buffers()["detect.head4.output.scale"];
     CHECK(scales.numel() == 12);
     CHECK(torch::equal(scales.slice(0, 0, 4), torch::tensor({1 / 32.f, 1 / 32.f, 1 / 8.f, 1 / 8.f})));
     auto const logits = detector(torch::rand({1, 3, 64, 64}));
-    auto const boxes = logits[1].slice(-1, 0, 4) * 32, rest = logits[1].slice(-1, 4) * 8;  // [1, 3, 4, 4, ...]
+    auto const boxes = logits[1].slice(-1, 0, 4) * 32,
+               rest = logits[1].slice(-1, 4) * 8;  // [1, 3, 4, 4, ...]
     CHECK(torch::equal(boxes, boxes.round()));
     CHECK(torch::equal(rest, rest.round()));
     CHECK_FALSE(torch::equal(rest * 4 / 8, (rest * 4 / 8).round()));  // and no coarser

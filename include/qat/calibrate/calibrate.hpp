@@ -15,7 +15,8 @@ struct Calibration {
 /// Every batch goes through in float while the grids take it in, batch norm by its statistics; between batches the scales
 /// that move each step move. Grids whose observer was stopped keep their range. Afterwards all grids quantize, and the
 /// network is in the mode it was in. Ranges that are there already count as earlier batches.
-inline Calibration calibrate(Network& n, Batches const& batches, std::function<void(std::size_t)> const& done = {}) {
+inline Calibration calibrate(Network& n, Batches const& batches,
+                             std::function<void(std::size_t)> const& done = {}) {
     require_batches(batches, "calibrate");
     torch::NoGradGuard no_grad;
     Calibration result;
@@ -26,8 +27,10 @@ inline Calibration calibrate(Network& n, Batches const& batches, std::function<v
         for (auto const& batch : batches) {
             n.forward(batch);
             nn::refresh_scales(n.module);
-            if (done) done(++result.batches);
-            else ++result.batches;
+            if (done)
+                done(++result.batches);
+            else
+                ++result.batches;
         }
     }
     nn::set_mode(n.module, nn::GridMode::quantize);
@@ -48,7 +51,8 @@ inline std::vector<std::vector<torch::Tensor>> float_results(Network& n, Batches
 }
 
 /// How near the network's results, as it is now, come to those.
-inline Similarity compare(Network& n, Batches const& batches, std::vector<std::vector<torch::Tensor>> const& wanted) {
+inline Similarity compare(Network& n, Batches const& batches,
+                          std::vector<std::vector<torch::Tensor>> const& wanted) {
     torch::NoGradGuard no_grad;
     Restore const restore(n.module);
     n.module.eval();

@@ -35,10 +35,12 @@ inline std::vector<CorrectedBias> correct_bias(Network& n, Network& reference, B
             Restore const restore(reference.module);
             run_in_float(reference);
             for (std::size_t i = 0; i < layers.size(); ++i)
-                references[i].producer->tap = [&, i](torch::Tensor const&, torch::Tensor const& y) {  // [N, C, H, W]
+                references[i].producer->tap =
+                    [&, i](torch::Tensor const&, torch::Tensor const& y) {  // [N, C, H, W]
                     auto const wanted = sum(y);
                     auto& s = sums[i];
-                    if (!s.wanted.defined()) s.wanted = torch::zeros_like(wanted), s.shift = torch::zeros_like(wanted);
+                    if (!s.wanted.defined())
+                        s.wanted = torch::zeros_like(wanted), s.shift = torch::zeros_like(wanted);
                     s.wanted += wanted, s.shift -= wanted;
                     s.count += static_cast<double>(y.numel() / y.size(1));
                 };

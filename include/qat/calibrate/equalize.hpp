@@ -105,7 +105,8 @@ inline Equalization equalize(Network& n, EqualizeOptions const& o = {}) {
     auto const layers = layers_of(n.graph);
     for (auto const& layer : layers)
         if (layer.weight.factor.defined())
-            throw std::runtime_error("equalize: " + layer.path + " has batch norm behind it, and what would be equalized "
+            throw std::runtime_error("equalize: " + layer.path +
+                                     " has batch norm behind it, and what would be equalized "
                                      "is its folded weight; use an experiment with FoldBatchNorm");
     std::map<int, Layer const*> by_node;
     for (auto const& layer : layers) by_node[layer.node] = &layer;

@@ -56,14 +56,17 @@ class Restore {
 public:
     explicit Restore(torch::nn::Module& module) {
         for (auto const& m : module.modules()) training_.emplace_back(m, m->is_training());
-        nn::for_each_grid(module, [this](nn::Grid& g) { grids_.push_back({&g, g.mode, g.observing, g.probe}); });
+        nn::for_each_grid(module, [this](nn::Grid& g) {
+            grids_.push_back({&g, g.mode, g.observing, g.probe});
+        });
         nn::for_each_producer(module, [this](nn::Producer& p) { taps_.emplace_back(&p, p.tap); });
     }
     Restore(Restore const&) = delete;
     Restore& operator=(Restore const&) = delete;
     ~Restore() {
         for (auto const& [m, training] : training_) m->train(training);  // parents first
-        for (auto const& g : grids_) g.grid->mode = g.mode, g.grid->observing = g.observing, g.grid->probe = g.probe;
+        for (auto const& g : grids_)
+            g.grid->mode = g.mode, g.grid->observing = g.observing, g.grid->probe = g.probe;
         for (auto& [producer, tap] : taps_) producer->tap = tap;
     }
 

@@ -4,7 +4,6 @@
 #include <qat/calibrate/network.hpp>
 #include <qat/calibrate/similarity.hpp>
 
-
 namespace qat::calibrate {
 
 enum class Finding {
@@ -29,14 +28,14 @@ struct QuantizerReport {
     enum class Of { weights, output };
     std::string path;  // of the grid
     Of of = Of::output;
-    std::string quantizer;  // as text
+    std::string quantizer;                      // as text
     std::vector<std::string> shared_with = {};  // other producers on the same grid
     Finding finding = Finding::none;
-    std::int64_t values = 0;         // numbers that passed, over all batches
-    double signal_to_noise = 0;      // decibel; +inf: nothing was changed
+    std::int64_t values = 0;     // numbers that passed, over all batches
+    double signal_to_noise = 0;  // decibel; +inf: nothing was changed
     double cosine = 1;
-    double clip_rate = 0;            // share of values whose code is not among the levels, as the gradient counts
-    double min = 0, max = 0;         // of what went in
+    double clip_rate = 0;     // share of values whose code is not among the levels, as the gradient counts
+    double min = 0, max = 0;  // of what went in
     double grid_min = 0, grid_max = 0;  // the widest of the channels' grids
     double scale_min = 0, scale_max = 0;
     std::int64_t zero_point_min = 0, zero_point_max = 0;
@@ -64,7 +63,8 @@ public:
         off_grid_ += count(off | outside);
         unchanged_ += count(x == y);
         auto const codes = (torch::round(y / scale) + zero - lo).clamp(0.0, hi - lo).to(torch::kLong);
-        auto const occurs = torch::bincount(codes.flatten().to(torch::kCPU), {}, grid_.levels.hi - grid_.levels.lo + 1) > 0;
+        auto const occurs =
+            torch::bincount(codes.flatten().to(torch::kCPU), {}, grid_.levels.hi - grid_.levels.lo + 1) > 0;
         used_ = used_.defined() ? used_ | occurs : occurs;
         auto const [low, high] = torch::aminmax(x);
         min_ = std::min(min_, low.item<double>()), max_ = std::max(max_, high.item<double>());
@@ -73,9 +73,11 @@ public:
     void write(QuantizerReport& r) const {
         auto const [scale, zero] = aligned(1);
         auto const lo = static_cast<double>(grid_.levels.lo), hi = static_cast<double>(grid_.levels.hi);
-        r.grid_min = (scale * (lo - zero)).min().item<double>(), r.grid_max = (scale * (hi - zero)).max().item<double>();
+        r.grid_min = (scale * (lo - zero)).min().item<double>(),
+        r.grid_max = (scale * (hi - zero)).max().item<double>();
         r.scale_min = scale.min().item<double>(), r.scale_max = scale.max().item<double>();
-        r.zero_point_min = zero.min().item<std::int64_t>(), r.zero_point_max = zero.max().item<std::int64_t>();
+        r.zero_point_min = zero.min().item<std::int64_t>(),
+        r.zero_point_max = zero.max().item<std::int64_t>();
         r.codes = grid_.levels.hi - grid_.levels.lo + 1;
         r.values = similarity_.values();
         if (r.values == 0) {
@@ -129,7 +131,8 @@ inline std::vector<QuantizerReport> report(Network& n, Batches const& batches) {
         }
         known.emplace(&grid, reports.size());
         auto& r = reports.emplace_back();
-        r.path = path + (of == Of::weights ? ".weight_grid" : ".output"), r.of = of, r.quantizer = grid.describe();
+        r.path = path + (of == Of::weights ? ".weight_grid" : ".output"), r.of = of,
+        r.quantizer = grid.describe();
         auto& watch = watches.emplace_back();
         if (!grid.quantized()) {
             r.finding = Finding::not_quantized;
@@ -143,14 +146,17 @@ inline std::vector<QuantizerReport> report(Network& n, Batches const& batches) {
     };
     auto const lies_on_its_inputs_grid = [&](std::size_t node) {
         std::set<nn::Grid const*> grids;
-        for (int o : graph::origins(n.graph, static_cast<int>(node))) grids.insert(n.graph[o].producer->grid().get());
+        for (int o : graph::origins(n.graph, static_cast<int>(node)))
+            grids.insert(n.graph[o].producer->grid().get());
         return grids.size() == 1;
     };
     for (std::size_t i = 0; i < n.graph.nodes.size(); ++i) {
         auto const& node = n.graph.nodes[i];
         if (!node.producer || !in_graph.insert(node.producer).second) continue;
-        if (auto const weight = node.producer->quantized_weight()) take(*weight->grid, graph::title(node), Of::weights);
-        if (node.requantizes || !lies_on_its_inputs_grid(i)) take(*node.producer->grid(), graph::title(node), Of::output);
+        if (auto const weight = node.producer->quantized_weight())
+            take(*weight->grid, graph::title(node), Of::weights);
+        if (node.requantizes || !lies_on_its_inputs_grid(i))
+            take(*node.producer->grid(), graph::title(node), Of::output);
     }
     for (auto const& item : n.module.named_modules())  // a float input is not in the graph
         if (auto* p = dynamic_cast<nn::Producer*>(item.value().get()); p && !in_graph.contains(p))

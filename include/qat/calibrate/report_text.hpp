@@ -39,16 +39,18 @@ inline void write_table(std::ostream& out, std::vector<QuantizerReport> const& r
     for (auto const& r : reports) width = std::max(width, r.path.size());
     auto const name_width = static_cast<int>(width);
     char line[512];
-    std::snprintf(line, sizeof line, "%-*s %8s %9s %8s %21s %21s %19s %9s %9s\n", name_width, "quantizer", "SNR dB",
-                  "cosine", "clipped", "data", "grid", "scale", "zero", "codes");
+    std::snprintf(line, sizeof line, "%-*s %8s %9s %8s %21s %21s %19s %9s %9s\n", name_width, "quantizer",
+                  "SNR dB", "cosine", "clipped", "data", "grid", "scale", "zero", "codes");
     out << line;
     for (auto const& r : reports) {
         if (r.values == 0) continue;
-        std::snprintf(line, sizeof line, "%-*s %8.2f %9.6f %7.3f%% %21s %21s %19s %9s %9s\n", name_width, r.path.c_str(),
-                      r.signal_to_noise, r.cosine, 100 * r.clip_rate, detail::range_text(r.min, r.max, "%.4g").c_str(),
+        std::snprintf(line, sizeof line, "%-*s %8.2f %9.6f %7.3f%% %21s %21s %19s %9s %9s\n", name_width,
+                      r.path.c_str(), r.signal_to_noise, r.cosine, 100 * r.clip_rate,
+                      detail::range_text(r.min, r.max, "%.4g").c_str(),
                       detail::range_text(r.grid_min, r.grid_max, "%.4g").c_str(),
                       detail::range_text(r.scale_min, r.scale_max, "%.3g").c_str(),
-                      detail::range_text(static_cast<double>(r.zero_point_min), static_cast<double>(r.zero_point_max), "%.0f")
+                      detail::range_text(static_cast<double>(r.zero_point_min),
+                                         static_cast<double>(r.zero_point_max), "%.0f")
                           .c_str(),
                       (std::to_string(r.codes_used) + "/" + std::to_string(r.codes)).c_str());
         out << line;
@@ -80,18 +82,20 @@ inline void write_plot_data(std::ostream& out, std::vector<QuantizerReport> cons
 }
 
 /// gnuplot SCRIPT draws the data as an image: signal-to-noise ratio of every quantizer, clip rate below.
-inline void write_plot_script(std::ostream& out, std::string const& data, std::string const& image, std::string const& title,
-                              std::size_t quantizers) {
+inline void write_plot_script(std::ostream& out, std::string const& data, std::string const& image,
+                              std::string const& title, std::size_t quantizers) {
     auto const file = detail::quoted(data);
     out << "set terminal pngcairo size " << std::max<std::size_t>(900, 12 * quantizers) << ",900\n"
         << "set output " << detail::quoted(image) << "\n"
         << "set multiplot layout 2,1 title " << detail::quoted(title) << " noenhanced\n"
-        << "set style fill solid 0.8\nset boxwidth 0.8\nset grid y\nset xrange [-1:" << quantizers << "]\n"
+        << "set lmargin 10\nset style fill solid 0.8\nset boxwidth 0.8\nset grid y\nset xrange [-1:"
+        << quantizers << "]\n"
         << "set xtics rotate by -90 font ',7' noenhanced\nset key top right\n"
         << "set ylabel 'signal to noise, dB'\nset yrange [0:*]\nunset xtics\n"
-        << "plot " << file << " using 1:(stringcolumn(3) eq 'weights' ? $4 : 1/0) with boxes title 'weights', \\\n     " << file
+        << "plot " << file
+        << " using 1:(stringcolumn(3) eq 'weights' ? $4 : 1/0) with boxes title 'weights', \\\n     " << file
         << " using 1:(stringcolumn(3) eq 'output' ? $4 : 1/0) with boxes title 'outputs'\n"
-        << "set ylabel 'clipped, %'\nset xtics rotate by -90 font ',7' noenhanced\n"
+        << "set ylabel 'clipped, %'\nset yrange [0:0.1<*]\nset xtics rotate by -90 font ',7' noenhanced\n"
         << "plot " << file << " using 1:5:xtic(2) with boxes notitle\n"
         << "unset multiplot\n";
 }

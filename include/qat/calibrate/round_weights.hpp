@@ -30,13 +30,16 @@ struct Places {
             at = torch::empty({o.patches}, torch::kLong);
             auto* place = at.data_ptr<std::int64_t>();
             for (std::int64_t i = 0; i < o.patches; ++i) {
-                auto const position = (static_cast<std::uint64_t>(layer) << 32) + static_cast<std::uint64_t>(i);
-                place[i] = std::min(all - 1, static_cast<std::int64_t>(static_cast<double>(all) *
-                                                                       static_cast<double>(uniform_noise(o.seed, position))));
+                auto const position =
+                    (static_cast<std::uint64_t>(layer) << 32) + static_cast<std::uint64_t>(i);
+                place[i] = std::min(
+                    all - 1, static_cast<std::int64_t>(static_cast<double>(all) *
+                                                       static_cast<double>(uniform_noise(o.seed, position))));
             }
         }
         at = at.to(y.device());
-        image = at.div(area, "floor"), row = at.remainder(area).div(y.size(3), "floor"), column = at.remainder(y.size(3));
+        image = at.div(area, "floor"), row = at.remainder(area).div(y.size(3), "floor"),
+        column = at.remainder(y.size(3));
     }
 
     // y there.                                                                                             [P, C]
@@ -48,9 +51,10 @@ struct Places {
         auto const k = w.weight.size(2), p = w.padding;
         auto const window = torch::arange(k, row.options());
         auto const padded = torch::constant_pad_nd(x, {p, p, p, p});
-        auto const found = padded.index({image.view({-1, 1, 1}), torch::indexing::Slice(),
-                                         (row * w.stride).view({-1, 1, 1}) + window.view({1, -1, 1}),
-                                         (column * w.stride).view({-1, 1, 1}) + window.view({1, 1, -1})});  // [P, k, k, C]
+        auto const found =
+            padded.index({image.view({-1, 1, 1}), torch::indexing::Slice(),
+                          (row * w.stride).view({-1, 1, 1}) + window.view({1, -1, 1}),
+                          (column * w.stride).view({-1, 1, 1}) + window.view({1, 1, -1})});  // [P, k, k, C]
         return found.permute({0, 3, 1, 2}).flatten(1).contiguous();
     }
 };
@@ -60,27 +64,32 @@ struct LayerProblem {
     RoundingProblem rounding;
     torch::Tensor mean_input, mean_wanted;  // [K], [out]: of x, and of what the result should have beyond w x
 
-    LayerProblem(Layer const& layer, torch::Tensor const& x, torch::Tensor const& there, torch::Tensor const& wanted,
-                 RoundingOptions const& o) {
+    LayerProblem(Layer const& layer, torch::Tensor const& x, torch::Tensor const& there,
+                 torch::Tensor const& wanted, RoundingOptions const& o) {
         auto const& grid = *layer.weight.grid;
         auto const seen = layer.weight.seen().detach();
         auto const out = seen.size(0);
         auto const [scale, zero_point] = grid.by_channel();
-        TORCH_CHECK(scale.numel() == 1 || scale.numel() == out, "round_weights: ", layer.path, " has ", scale.numel(),
-                    " weight scales for ", out, " output channels; use PerTensor, PerChannel<0> or PerGroup");
+        TORCH_CHECK(scale.numel() == 1 || scale.numel() == out, "round_weights: ", layer.path, " has ",
+                    scale.numel(), " weight scales for ", out,
+                    " output channels; use PerTensor, PerChannel<0> or PerGroup");
         auto& p = rounding;
         p.step = scale.reshape({-1, 1}).expand({out, 1}).contiguous();
         auto const zero = zero_point.reshape({-1, 1}).expand({out, 1}).to(torch::kFloat);
-        p.low = static_cast<double>(grid.levels.lo) - zero, p.high = static_cast<double>(grid.levels.hi) - zero;
-        p.weight = seen.flatten(1).to(torch::kFloat, /*non_blocking=*/false, /*copy=*/true);  // the layer's will change
+        p.low = static_cast<double>(grid.levels.lo) - zero,
+        p.high = static_cast<double>(grid.levels.hi) - zero;
+        p.weight = seen.flatten(1).to(torch::kFloat, /*non_blocking=*/false,
+                                      /*copy=*/true);  // the layer's will change
         auto const rounded = layer.weight.grid->forward(seen).flatten(1);
         p.nearest = torch::round(rounded / p.step);
-        auto r = wanted - there + x.mm((rounded - p.weight).t());  // there: x times the rounded weights, and bias
+        auto r =
+            wanted - there + x.mm((rounded - p.weight).t());  // there: x times the rounded weights, and bias
         auto input = x;
         mean_input = x.mean(0), mean_wanted = r.mean(0);
         if (o.bias) r = r - mean_wanted, input = x - mean_input;
         auto const count = static_cast<double>(x.size(0));
-        p.moments = input.t().mm(input) / count, p.wanted = r.t().mm(input) / count, p.offset = r.square().mean(0);
+        p.moments = input.t().mm(input) / count, p.wanted = r.t().mm(input) / count,
+        p.offset = r.square().mean(0);
     }
 
     // How much the result is too large on average with these codes.                                         [out]
@@ -105,9 +114,9 @@ inline void bake(Layer const& layer, torch::Tensor const& values) {
 /// After calibration. images: one batch, which runs once through each network. reference: a network with the same layers
 /// whose weights are still the float ones; it may be n itself. Layers whose weights are float are left out. The observers
 /// of baked weights are stopped, since their grids must stay.
-inline std::vector<RoundedWeights> round_weights(Network& n, Network& reference, torch::Tensor const& images,
-                                                 RoundingOptions const& o = {},
-                                                 std::function<void(RoundedWeights const&)> const& done = {}) {
+inline std::vector<RoundedWeights>
+round_weights(Network& n, Network& reference, torch::Tensor const& images, RoundingOptions const& o = {},
+              std::function<void(RoundedWeights const&)> const& done = {}) {
     torch::NoGradGuard no_grad;
     auto const layers = layers_of(n.graph);
     auto const references = layers_of(reference.graph);
@@ -133,10 +142,12 @@ inline std::vector<RoundedWeights> round_weights(Network& n, Network& reference,
             layers[i].producer->tap = [&, i](torch::Tensor const& x, torch::Tensor const& y) {
                 auto const& layer = layers[i];
                 detail::Places const places(y, o, i);
-                detail::LayerProblem const problem(layer, places.patches(x, layer.weight), places.of(y), wanted[i], o);
+                detail::LayerProblem const problem(layer, places.patches(x, layer.weight), places.of(y),
+                                                   wanted[i], o);
                 auto const& p = problem.rounding;
                 auto const codes = p.solve(o);
-                result.push_back({layer.path, p.error(p.nearest).mean().item<double>(), p.error(codes).mean().item<double>(),
+                result.push_back({layer.path, p.error(p.nearest).mean().item<double>(),
+                                  p.error(codes).mean().item<double>(),
                                   (codes != p.nearest).to(torch::kFloat).mean().item<double>()});
                 // The layers behind read what this one gives from now on. The result's memory is a temporary's.
                 torch::Tensor corrected = y;

@@ -13,24 +13,27 @@ namespace qat::calibrate {
 
 /// The paper's values where it has them; steps and rate are for full gradients, which need far fewer than its batches do.
 struct RoundingOptions {
-    int steps = 400;              // of Adam
-    double rate = 0.02;           // of Adam
-    std::int64_t patches = 4096;  // places of the result that count; all of them if there are fewer
-    double regularization = 0.2;   // weight of the term that drives the variables to 0 or 1
+    int steps = 200;                        // of Adam; 0: only the search over single codes
+    double rate = 0.02;                     // of Adam
+    std::int64_t patches = 4096;            // places of the result that count; all of them if there are fewer
+    double regularization = 0.2;            // weight of the term that drives the variables to 0 or 1
     double beta_first = 20, beta_last = 2;  // its exponent, annealed after the first fifth of the steps
-    int flips = 1000;       // after that, of single codes, in each row: a local search
-    bool bias = false;      // the bias follows, so that the mean error of every channel is zero
-    double damping = 0.01;  // of the inputs' second moments, as a share of their mean: against fitting the sample
+    int flips = 1000;                       // after that, of single codes, in each row: a local search
+    bool bias = false;  // the bias follows, so that the mean error of every channel is zero
+    double damping =
+        0.01;  // of the inputs' second moments, as a share of their mean: against fitting the sample
     std::uint64_t seed = 0;
 };
 
 /// Minimise over the codes q, each floor(w / s) or one above it, within the levels:
 ///     E = mean over patches of (s q x - w x - r)^2     x: what the layer reads, r: what its result should have beyond w x
 struct RoundingProblem {
-    torch::Tensor weight;   // w                                [out, K]
-    torch::Tensor nearest;  // the codes that the quantizer takes, relative to the zero point          [out, K]
-    torch::Tensor step;     // s                                [out, 1]
-    torch::Tensor low, high;  // of codes, relative to the zero point                                  [out, 1]
+    torch::Tensor weight;  // w                                [out, K]
+    torch::Tensor
+        nearest;         // the codes that the quantizer takes, relative to the zero point          [out, K]
+    torch::Tensor step;  // s                                [out, 1]
+    torch::Tensor low,
+        high;               // of codes, relative to the zero point                                  [out, 1]
     torch::Tensor moments;  // mean of x x'                     [K, K]
     torch::Tensor wanted;   // mean of r x'                     [out, K]
     torch::Tensor offset;   // mean of r^2                      [out]
@@ -50,7 +53,8 @@ struct RoundingProblem {
         auto const share = (weight / step - below).clamp(0.0, 1.0);
         auto v = torch::logit(((share - gamma) / (zeta - gamma)).clamp(0.01, 0.99));
         auto m = torch::zeros_like(v), u = torch::zeros_like(v);
-        auto const unit = step * level;  // gradients in units of step^2 * level: one regularization fits all layers
+        auto const unit =
+            step * level;  // gradients in units of step^2 * level: one regularization fits all layers
         auto const target = (weight.mm(damped) + wanted) / unit, scaled = step / unit;
         for (int t = 0; t < o.steps; ++t) {
             auto const sigmoid = torch::sigmoid(v);
@@ -62,7 +66,8 @@ struct RoundingProblem {
                 double const beta = o.beta_last + (o.beta_first - o.beta_last) * (1 - (progress - 0.2) / 0.8);
                 auto const side = 2 * h - 1;
                 // far from the ends the power is nothing, and must not become a denormal number, which costs time
-                gradient.sub_(side.abs().clamp_min_(0.1).pow_(beta - 1).mul_(side.sign()), o.regularization * 2 * beta);
+                gradient.sub_(side.abs().clamp_min_(0.1).pow_(beta - 1).mul_(side.sign()),
+                              o.regularization * 2 * beta);
             }
             // 0 where h or the code is at an end
             auto const slope = sigmoid * (1 - sigmoid) * ((h > 0) & (h < 1) & (soft == below + h));
@@ -80,7 +85,7 @@ struct RoundingProblem {
     torch::Tensor improve(torch::Tensor codes, int flips) const {
         auto const below = torch::floor(weight / step);
         auto const diagonal = moments.diagonal();
-        auto slope = (codes * step - weight).mm(moments) - wanted;  // dE/dw / 2
+        auto slope = (codes * step - weight).mm(moments) - wanted;       // dE/dw / 2
         auto const least_gain = 1e-4 * step.square() * diagonal.mean();  // less is float's own error
         for (int t = 0; t < flips; ++t) {
             auto const way = 1 - 2 * (codes > below).to(torch::kFloat);  // +1: one up

@@ -12,9 +12,9 @@ enum class Measured { alone, left_out };
 
 struct SensitivityOptions {
     Measured measured = Measured::alone;
-    bool weights = true, outputs = true;    // which quantizers
-    bool by_layer = false;                  // a layer's weights and output together
-    std::function<double()> metric = {};    // of the network as it is switched; higher is better, as mAP. Slow.
+    bool weights = true, outputs = true;  // which quantizers
+    bool by_layer = false;                // a layer's weights and output together
+    std::function<double()> metric = {};  // of the network as it is switched; higher is better, as mAP. Slow.
     std::function<void(std::size_t done, std::size_t total)> done = {};
 };
 
@@ -25,8 +25,9 @@ struct Sensitivity {
 };
 
 /// The worst first: alone, the lowest signal-to-noise ratio; left out, the highest. A shared grid is one entry: the name is
-/// its owner's. After calibration. reference: as for correct_bias. With a metric that one ranks; a tie keeps the order of
-/// the forward.
+/// its owner's. After calibration, and before biases are corrected or weights rounded: else what remains with all quantizers
+/// off hides the small ones. reference: as for correct_bias. With a metric that one ranks; a tie keeps the order of the
+/// forward.
 inline std::vector<Sensitivity> sensitivity(Network& n, Network& reference, Batches const& batches,
                                             SensitivityOptions const& o = {}) {
     require_batches(batches, "sensitivity");
@@ -39,10 +40,13 @@ inline std::vector<Sensitivity> sensitivity(Network& n, Network& reference, Batc
         std::vector<nn::Grid*> together;
         auto const take = [&](nn::Grid& grid, bool wanted, char const* name) {
             if (!wanted || !grid.quantized() || !seen.insert(&grid).second) return;
-            if (o.by_layer) together.push_back(&grid);
-            else groups.push_back({title + name, {&grid}});
+            if (o.by_layer)
+                together.push_back(&grid);
+            else
+                groups.push_back({title + name, {&grid}});
         };
-        if (auto const weight = node.producer->quantized_weight()) take(*weight->grid, o.weights, ".weight_grid");
+        if (auto const weight = node.producer->quantized_weight())
+            take(*weight->grid, o.weights, ".weight_grid");
         take(*node.producer->grid(), o.outputs, ".output");
         if (!together.empty()) groups.emplace_back(title, std::move(together));
     }

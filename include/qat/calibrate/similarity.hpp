@@ -21,7 +21,8 @@ public:
         noise_ += sum_of(d * d), values_ += wanted.numel();
     }
     void add(std::vector<torch::Tensor> const& wanted, std::vector<torch::Tensor> const& found) {
-        TORCH_CHECK(wanted.size() == found.size(), "similarity: ", found.size(), " results, want ", wanted.size());
+        TORCH_CHECK(wanted.size() == found.size(), "similarity: ", found.size(), " results, want ",
+                    wanted.size());
         for (std::size_t i = 0; i < wanted.size(); ++i) add(wanted[i], found[i]);
     }
 

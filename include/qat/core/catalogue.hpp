@@ -52,8 +52,8 @@ template <class... Ds, class... Fs> struct completed<pack<Ds...>, Fs...> {
 template <class... Fs> constexpr bool legal_quantizer() {
     using set = typename completed<QuantizerKind::defaults, Fs...>::set;
     return QuantizerRules<typename set::template get<slot::format>, typename set::template get<slot::scheme>,
-                          typename set::template get<slot::observer>,
-                          typename set::template get<slot::scale>, typename set::template get<slot::rounding>,
+                          typename set::template get<slot::observer>, typename set::template get<slot::scale>,
+                          typename set::template get<slot::rounding>,
                           typename set::template get<slot::estimator>>::all;
 }
 }  // namespace detail

@@ -126,7 +126,8 @@ public:
     static_assert(Head::valid,
                   "qat::Experiment: HeadFixed takes a Quantizer<...>; wrap the fragments in one");
     static_assert(base::template get<slot::exceptions>::valid,
-                  "qat::Experiment: Except takes a stage and fragments of a Quantizer, Except<\"detect\", Float>; what is "
+                  "qat::Experiment: Except takes a stage and fragments of a Quantizer, Except<\"detect\", "
+                  "Float>; what is "
                   "no fragment is a choice for the whole network");
     static_assert(
         O::quantizer::format::is_signed || !O::quantizer::scheme::symmetric || Activation::nonnegative,
@@ -145,9 +146,10 @@ public:
         !W::quantizer::scheme::roles,
         "qat::Experiment: PerRole is for the outputs of a head; use HeadPerRole<>, and a PerChannel or "
         "PerGroup scheme for weights");
-    static_assert(!O::quantizer::rounding::stochastic && !In::quantizer::rounding::stochastic,
-                  "qat::Experiment: Stochastic rounding is for weights in training; outputs are rounded the same each "
-                  "time, use HalfEven");
+    static_assert(
+        !O::quantizer::rounding::stochastic && !In::quantizer::rounding::stochastic,
+        "qat::Experiment: Stochastic rounding is for weights in training; outputs are rounded the same each "
+        "time, use HalfEven");
     static_assert(BatchNorm::live || Freeze::when == never(),
                   "qat::Experiment: FoldBatchNorm leaves no batch norm to freeze; "
                   "drop FreezeBatchNorm or use LiveBatchNorm");

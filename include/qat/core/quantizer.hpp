@@ -74,12 +74,14 @@ struct QuantizerRules {
     static constexpr bool step_without_offset =
         (learns != Learns::step && learns != Learns::log2_threshold) || Scheme::symmetric;
     static constexpr bool offset_has_zero_point = learns != Learns::step_and_offset || !Scheme::symmetric;
-    static constexpr bool clip_is_unsigned = learns != Learns::clip || (!Format::is_signed && Scheme::symmetric);
+    static constexpr bool clip_is_unsigned =
+        learns != Learns::clip || (!Format::is_signed && Scheme::symmetric);
+    static constexpr bool search_sees = !Observer::fixed || (!Scale::searches && !Scale::votes);
     static constexpr bool learned_rounds_alike = learns == Learns::nothing || !Rounding::stochastic;
     static constexpr bool all = shift_without_zero_point && fixed_range_per_tensor && narrow_is_symmetric &&
                                 counted_per_tensor && threshold_is_symmetric && threshold_is_a_shift &&
                                 step_is_any_number && step_without_offset && offset_has_zero_point &&
-                                clip_is_unsigned && learned_rounds_alike && reaches_have_roles;
+                                clip_is_unsigned && learned_rounds_alike && reaches_have_roles && search_sees;
 };
 
 template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator,
@@ -98,38 +100,48 @@ struct BasicQuantizer
     static_assert(rules::shift_without_zero_point,
                   "qat::Quantizer: PowerOfTwo means a shift, and a shift has no zero point; "
                   "use PerTensorSymmetric or PerChannelSymmetric");
-    static_assert(rules::fixed_range_per_tensor,
+    static_assert(rules::fixed_range_per_tensor || !rules::reaches_have_roles,
                   "qat::Quantizer: FixedRange is one range for the whole tensor; use a PerTensor scheme");
     static_assert(rules::narrow_is_symmetric,
                   "qat::Quantizer: Range::narrow makes the grid symmetric, and a zero point undoes it; "
                   "use a symmetric scheme or Range::full");
-    static_assert(rules::counted_per_tensor,
-                  "qat::Quantizer: Histogram, Entropy and Percentile count a whole tensor; use a PerTensor scheme, or "
-                  "MeanSquaredError or MinMax per channel");
-    static_assert(rules::threshold_is_symmetric || !rules::counted_per_tensor,
-                  "qat::Quantizer: Entropy finds one threshold for both signs; use PerTensorSymmetric, or Histogram "
-                  "with a zero point");
-    static_assert(rules::threshold_is_a_shift,
-                  "qat::Quantizer: TrainedThreshold trains the exponent of a power of two; add PowerOfTwo<Ceil>, "
-                  "PowerOfTwo<Nearest> or PowerOfTwo<Floor>");
-    static_assert(rules::step_is_any_number || !rules::shift_without_zero_point,
-                  "qat::Quantizer: LearnedStep and PACT train a real number, which PowerOfTwo would round away; use "
-                  "TrainedThreshold, or AnyScale");
-    static_assert(rules::step_without_offset || !rules::shift_without_zero_point || !rules::threshold_is_a_shift,
-                  "qat::Quantizer: LearnedStep and TrainedThreshold train no zero point; use a symmetric scheme, or "
-                  "LearnedStepAndOffset");
-    static_assert(rules::offset_has_zero_point,
-                  "qat::Quantizer: LearnedStepAndOffset trains a zero point, and a symmetric scheme has none; use "
-                  "PerTensorAffine or PerChannelAffine, or LearnedStep");
+    static_assert(
+        rules::counted_per_tensor,
+        "qat::Quantizer: Histogram, Entropy and Percentile count a whole tensor; use a PerTensor scheme, or "
+        "MeanSquaredError or MinMax per channel");
+    static_assert(
+        rules::threshold_is_symmetric || !rules::counted_per_tensor,
+        "qat::Quantizer: Entropy finds one threshold for both signs; use PerTensorSymmetric, or Histogram "
+        "with a zero point");
+    static_assert(
+        rules::threshold_is_a_shift,
+        "qat::Quantizer: TrainedThreshold trains the exponent of a power of two; add PowerOfTwo<Ceil>, "
+        "PowerOfTwo<Nearest> or PowerOfTwo<Floor>");
+    static_assert(
+        rules::step_is_any_number || !rules::shift_without_zero_point,
+        "qat::Quantizer: LearnedStep and PACT train a real number, which PowerOfTwo would round away; use "
+        "TrainedThreshold, or AnyScale");
+    static_assert(
+        rules::step_without_offset || !rules::shift_without_zero_point || !rules::threshold_is_a_shift,
+        "qat::Quantizer: LearnedStep and TrainedThreshold train no zero point; use a symmetric scheme, or "
+        "LearnedStepAndOffset");
+    static_assert(
+        rules::offset_has_zero_point,
+        "qat::Quantizer: LearnedStepAndOffset trains a zero point, and a symmetric scheme has none; use "
+        "PerTensorAffine or PerChannelAffine, or LearnedStep");
     static_assert(rules::clip_is_unsigned,
                   "qat::Quantizer: PACT trains the upper end of what is never negative; use UInt and "
                   "PerTensorSymmetric");
-    static_assert(rules::reaches_have_roles,
-                  "qat::Quantizer: FixedReaches gives every role its range; use PerRole (HeadPerRole<FixedReaches<...>>), "
-                  "or FixedRange for a whole tensor");
-    static_assert(rules::learned_rounds_alike,
-                  "qat::Quantizer: a trained grid needs rounding that is the same each time; use HalfEven, or "
-                  "StraightThrough with Stochastic");
+    static_assert(rules::reaches_have_roles, "qat::Quantizer: FixedReaches gives every role its range; use "
+                                             "PerRole (HeadPerRole<FixedReaches<...>>), "
+                                             "or FixedRange for a whole tensor");
+    static_assert(rules::search_sees, "qat::Quantizer: LeastError and Mode decide on what was observed, and "
+                                      "a fixed range observes nothing; use "
+                                      "Ceil, Nearest or Floor, or an observer");
+    static_assert(
+        rules::learned_rounds_alike,
+        "qat::Quantizer: a trained grid needs rounding that is the same each time; use HalfEven, or "
+        "StraightThrough with Stochastic");
 };
 
 /// The quantizer of these fragments; defaults: QuantizerKind::defaults. The same choices are the same type.

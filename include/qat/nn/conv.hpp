@@ -92,8 +92,9 @@ public:
           conv(register_module("conv", Kernel(o, !A::batch_norm::live))),
           weight_grid(register_module("weight_grid", FakeQuantize<Weights>(o.out))) {
         if constexpr (A::batch_norm::live)
-            bn = register_module("bn", torch::nn::BatchNorm2d(
-                                           torch::nn::BatchNorm2dOptions(o.out).eps(epsilon).momentum(momentum)));
+            bn = register_module(
+                "bn",
+                torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(o.out).eps(epsilon).momentum(momentum)));
     }
 
     bool freeze_statistics(bool frozen = true) override { return std::exchange(frozen_, frozen); }
@@ -102,10 +103,11 @@ public:
     }
     std::optional<QuantizedWeight> quantized_weight() const override {
         if constexpr (!A::batch_norm::live)
-            return QuantizedWeight{conv->weight, conv->bias, {}, weight_grid.ptr(), options.stride, options.padding()};
+            return QuantizedWeight{conv->weight,      conv->bias,     {},
+                                   weight_grid.ptr(), options.stride, options.padding()};
         else
-            return QuantizedWeight{conv->weight, bn->bias, factor().detach(), weight_grid.ptr(), options.stride,
-                                   options.padding()};
+            return QuantizedWeight{conv->weight,      bn->bias,       factor().detach(),
+                                   weight_grid.ptr(), options.stride, options.padding()};
     }
     /// Batch norm, where it is live.
     torch::nn::BatchNorm2d const& batch_norm() const { return bn; }
@@ -148,8 +150,9 @@ private:
             auto const w = detail::quantize_weight<A>(weight_grid, conv->weight * f.view({-1, 1, 1, 1}));
             if (by_statistics) return run(w, biased(bn->bias - bn->running_mean * f));
             bn->num_batches_tracked.add_(1);
-            return scaled_batch_norm(run(w, {}), f,
-                                     {bn->weight, bn->bias, bn->running_mean, bn->running_var, *bn->options.momentum(), epsilon});
+            return scaled_batch_norm(
+                run(w, {}), f,
+                {bn->weight, bn->bias, bn->running_mean, bn->running_var, *bn->options.momentum(), epsilon});
         }
     }
 };

@@ -15,13 +15,15 @@ template <class Spec>
 torch::Tensor reach(RangeTensors const& range, Levels levels, torch::Tensor const& otherwise = {}) {
     auto const min = range.min.clamp_max(0), max = range.max.clamp_min(0);
     auto const reach = Spec::format::is_signed ? torch::maximum(-min, max) : max;
-    auto const safe = torch::where(torch::isfinite(reach), reach, otherwise.defined() ? otherwise : torch::zeros_like(reach));
+    auto const safe = torch::where(torch::isfinite(reach), reach,
+                                   otherwise.defined() ? otherwise : torch::zeros_like(reach));
     return safe.clamp_min(smallest_scale * static_cast<double>(levels.hi + 1));
 }
 
 /// The grid with s = 2^k / (hi + 1).                                                                [] or [G] each
 inline GridTensors grid_of(torch::Tensor const& k, Levels levels) {
-    auto const scale = torch::ldexp(torch::ones_like(k), k.to(torch::kInt)) / static_cast<double>(levels.hi + 1);
+    auto const scale =
+        torch::ldexp(torch::ones_like(k), k.to(torch::kInt)) / static_cast<double>(levels.hi + 1);
     return {scale.clamp_min(smallest_scale), torch::zeros_like(k, k.options().dtype(torch::kInt))};
 }
 
@@ -78,7 +80,8 @@ public:
         errors_.copy_(errors);
         top_.copy_(top);
         auto const rank = torch::arange(candidates, errors.options());
-        auto const best = torch::where(errors == errors.amin(-1, true), rank, torch::zeros_like(rank)).amax(-1);
+        auto const best =
+            torch::where(errors == errors.amin(-1, true), rank, torch::zeros_like(rank)).amax(-1);
         exponent_.copy_(top_ - best);  // the finest of the best
         return true;
     }
@@ -100,7 +103,8 @@ private:
     static torch::Tensor moved(torch::Tensor const& errors, torch::Tensor const& up) {
         auto const from = torch::arange(candidates, up.options()) - up.unsqueeze(-1);  // where it was before
         auto const old = errors.gather(-1, from.clamp(0, candidates - 1).to(torch::kLong));
-        auto const coarser = torch::ldexp(torch::ones_like(old), (from.clamp_max(0) * -2).clamp_max(120).to(torch::kInt));
+        auto const coarser =
+            torch::ldexp(torch::ones_like(old), (from.clamp_max(0) * -2).clamp_max(120).to(torch::kInt));
         return torch::where(from >= candidates, torch::full_like(old, unknown), old * coarser);
     }
 };
@@ -124,7 +128,8 @@ public:
         auto const place = (k - lowest).clamp(0, count - 1).to(torch::kLong).unsqueeze(-1);
         votes_.scatter_add_(-1, place, known.to(torch::kFloat).unsqueeze(-1));
         auto const in_use = (exponent_ - lowest).clamp(0, count - 1).to(torch::kLong).unsqueeze(-1);
-        auto const overtaken = votes_.gather(-1, place) > votes_.gather(-1, in_use);  // only this step's can be
+        auto const overtaken =
+            votes_.gather(-1, place) > votes_.gather(-1, in_use);  // only this step's can be
         exponent_.copy_(torch::where(overtaken, place, in_use).squeeze(-1) + lowest);
         return true;
     }

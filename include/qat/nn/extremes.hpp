@@ -83,7 +83,8 @@ private:
 
 namespace detail {
 /// Sums over channels become sums over groups.                                              [C, K] -> [G, K]
-inline torch::Tensor by_group(torch::Tensor const& channels, torch::Tensor const& group_of, std::int64_t groups) {
+inline torch::Tensor by_group(torch::Tensor const& channels, torch::Tensor const& group_of,
+                              std::int64_t groups) {
     if (!group_of.defined()) return channels;
     return torch::zeros({groups, channels.size(1)}, channels.options()).index_add(0, group_of, channels);
 }
@@ -98,7 +99,8 @@ template <class Scheme> torch::Tensor group_of(torch::Tensor const& values, torc
     if constexpr (!Scheme::grouped) {
         return {};
     } else if constexpr (Scheme::roles) {
-        TORCH_CHECK(given.defined(), "observe: channels that play roles, but nobody said which; pass group_of to see()");
+        TORCH_CHECK(given.defined(),
+                    "observe: channels that play roles, but nobody said which; pass group_of to see()");
         return given.to(values.device());
     } else {
         auto const whole = values.options().dtype(torch::kLong);
@@ -135,7 +137,8 @@ public:
         auto const group = detail::group_of<typename Spec::scheme>(values, group_of);
         auto const finite = [](torch::Tensor const& t) { return t.nan_to_num(0, 0, 0).unsqueeze(-1); };
         auto const factors = torch::arange(O::factors, 0, -1, seen.min.options()) / O::factors;
-        auto const min = finite(seen.min) * factors, max = finite(seen.max) * factors;  // [G, K], widest first
+        auto const min = finite(seen.min) * factors,
+                   max = finite(seen.max) * factors;  // [G, K], widest first
         auto const errors =
             detail::errors_by_scale<Spec>(values, choose_grid<Spec>(min, max, levels_), levels_, group);
         auto const rank = torch::arange(O::factors, errors.options());

@@ -55,7 +55,8 @@ public:
             if constexpr (learns) {
                 learned_ = initial_parameter<Spec>(GridTensors{scale, zero_point}, levels);
                 learned_.parameter = register_parameter(parameter_name(), learned_.parameter);
-                if (learned_.offset.defined()) learned_.offset = register_parameter("offset", learned_.offset);
+                if (learned_.offset.defined())
+                    learned_.offset = register_parameter("offset", learned_.offset);
                 started_ = register_buffer("started", torch::zeros({}, torch::kBool));
             }
         }
@@ -91,8 +92,9 @@ public:
         if constexpr (F::quantized) {
             if (bits >= F::bits) return;
             auto const half = std::int64_t{1} << (bits - 1);
-            auto const before = std::exchange(
-                levels, F::is_signed ? Levels{F::lo == -F::hi ? 1 - half : -half, half - 1} : Levels{0, 2 * half - 1});
+            auto const before =
+                std::exchange(levels, F::is_signed ? Levels{F::lo == -F::hi ? 1 - half : -half, half - 1}
+                                                   : Levels{0, 2 * half - 1});
             if (!rescale) return;
             if constexpr (learns)
                 change_levels<Spec>(learned_, before, levels), adopt_learned();
@@ -147,11 +149,11 @@ private:
     }
 
     std::optional<Observation<Spec>> observation_;
-    LearnedTensors learned_;                 // [] or [G]
-    torch::Tensor started_;                  // bool []: the parameter has its first value
-    bool running_ = false;                   // the same, known without asking the device
-    std::optional<ThresholdFreeze> guard_;   // of trained thresholds
-    torch::Tensor group_of_;  // [C] of a grouped scheme
+    LearnedTensors learned_;                // [] or [G]
+    torch::Tensor started_;                 // bool []: the parameter has its first value
+    bool running_ = false;                  // the same, known without asking the device
+    std::optional<ThresholdFreeze> guard_;  // of trained thresholds
+    torch::Tensor group_of_;                // [C] of a grouped scheme
     bool each_step_ = Spec::movement::when == each_step;
     SharedRange range_ = SharedRange::whole;
 
@@ -175,7 +177,8 @@ private:
         }
         FusedOptions fused{.storage = options.storage, .codes = options.codes, .noise = is_training()};
         bool const now = observes && !each_step_;  // the grid moves before the tensor is put on it
-        if (probe || (observes && Observation<Spec>::wants_values)) {  // somebody wants to see the values themselves
+        if (probe ||
+            (observes && Observation<Spec>::wants_values)) {  // somebody wants to see the values themselves
             auto const y = activate(activation, x);
             if (observes) see(range<S>(y), y);
             if (now) refresh();
@@ -245,10 +248,11 @@ private:
     void see(RangeTensors extremes, torch::Tensor const& values) {
         torch::NoGradGuard no_grad;
         if (group_of_.defined()) {
-            auto const index = group_of_.to(extremes.min.device());
-            constexpr auto inf = std::numeric_limits<float>::infinity();
-            extremes = {torch::full_like(scale, inf).scatter_reduce(0, index, extremes.min, "amin"),
-                        torch::full_like(scale, -inf).scatter_reduce(0, index, extremes.max, "amax")};
+            auto const groups = torch::arange(scale.numel(), group_of_.options()).unsqueeze(1);
+            auto const member = (group_of_.unsqueeze(0) == groups).to(extremes.min.device());  // [G, C]
+            auto const inf = torch::full_like(extremes.min, std::numeric_limits<float>::infinity());
+            extremes = {torch::where(member, extremes.min, inf).amin(1),
+                        torch::where(member, extremes.max, -inf).amax(1)};
         }
         if constexpr (Observation<Spec>::wants_values)
             observation_->see(extremes, values, group_of_);

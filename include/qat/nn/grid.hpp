@@ -39,8 +39,8 @@ public:
     /// many bits already (they were read from a file).
     virtual void set_bits(int bits, bool rescale) = 0;
     virtual torch::Tensor learned() const = 0;  // the parameter it trains; undefined: none
-    virtual void before_update() {}              // between the backward pass and the optimizer's step
-    virtual void after_update() {}               // after it: what is trained was changed
+    virtual void before_update() {}             // between the backward pass and the optimizer's step
+    virtual void after_update() {}              // after it: what is trained was changed
     virtual void freeze_learned() = 0;          // and it stays as it is
     /// Scale and zero point of every channel of a tensor: [] or [C], whatever channels share.
     virtual std::pair<torch::Tensor, torch::Tensor> by_channel() const = 0;

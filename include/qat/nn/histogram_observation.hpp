@@ -51,7 +51,8 @@ public:
     /// What the grid should cover: found by the observer's search. Zero if nothing was seen.
     RangeTensors range(Levels levels = levels_of<F>) const {
         auto const ends = cover(levels);
-        return {torch::full({}, ends.min, known_.min.options()), torch::full({}, ends.max, known_.max.options())};
+        return {torch::full({}, ends.min, known_.min.options()),
+                torch::full({}, ends.max, known_.max.options())};
     }
 
     GridTensors choose(Levels levels) const {
@@ -61,7 +62,8 @@ public:
             return grid({least_error_scale<Spec>(seen.bins(), levels), 0});
         } else {
             auto const ends = seen.empty() ? Interval{0, 0} : O::template cover<Spec>(seen.bins(), levels);
-            return grid(choose_grid<Spec>(static_cast<float>(ends.min), static_cast<float>(ends.max), levels));
+            return grid(
+                choose_grid<Spec>(static_cast<float>(ends.min), static_cast<float>(ends.max), levels));
         }
     }
 
@@ -79,7 +81,8 @@ private:
         }
     };
     Host host() const {
-        return {known_.counts.to(torch::kCPU).contiguous(), known_.min.item<float>(), known_.max.item<float>()};
+        return {known_.counts.to(torch::kCPU).contiguous(), known_.min.item<float>(),
+                known_.max.item<float>()};
     }
     Interval cover(Levels levels) const {
         auto const seen = host();

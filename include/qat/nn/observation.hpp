@@ -22,9 +22,8 @@ template <class O> inline constexpr bool has_bins = requires { O::bins; };
 template <QuantizerSpec Spec> struct Remember {
     using O = typename Spec::observer;
     static constexpr bool counts = has_bins<O> && !Spec::scheme::per_channel;
-    using Range = std::conditional_t<
-        counts, HistogramObservation<Spec>,
-        std::conditional_t<has_bins<O>, ShrunkExtremes<Spec>, Extremes<Spec>>>;
+    using Range = std::conditional_t<counts, HistogramObservation<Spec>,
+                                     std::conditional_t<has_bins<O>, ShrunkExtremes<Spec>, Extremes<Spec>>>;
     static auto pick() {
         if constexpr (Spec::scale::votes && !O::fixed)
             return std::type_identity<Votes<Spec, Range>>{};

@@ -69,7 +69,8 @@ protected:
     /// The activation of x on this module's grid, whose type the caller knows. x is a temporary: nobody reads it again.
     /// codes: the result carries its codes.
     template <class Spec, class Activation>
-    torch::Tensor finish(Activation activation, torch::Tensor const& x, bool codes, Storage storage = Storage::reuse) {
+    torch::Tensor finish(Activation activation, torch::Tensor const& x, bool codes,
+                         Storage storage = Storage::reuse) {
         return static_cast<FakeQuantizeImpl<Spec>&>(*grid_).forward(
             activation, x, {.storage = storage, .counts = counts_, .codes = codes});
     }

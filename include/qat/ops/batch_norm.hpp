@@ -13,8 +13,8 @@ namespace qat {
 
 /// The state of a batch norm layer as torch.nn.BatchNorm2d keeps it, and its settings.
 struct BatchNormState {
-    torch::Tensor gamma, beta;                 // [C]
-    torch::Tensor running_mean, running_var;   // [C], moved in place
+    torch::Tensor gamma, beta;                // [C]
+    torch::Tensor running_mean, running_var;  // [C], moved in place
     double momentum, eps;
 };
 
@@ -52,17 +52,18 @@ template <class PerElement> PairSums sum_pairs(std::int64_t count, PerElement co
 template <class F> void for_each_channel(torch::Tensor const& z, F&& f) {
     auto const channels = z.size(1), plane = z.size(2) * z.size(3);
     at::parallel_for(0, channels, 1, [&](std::int64_t from, std::int64_t to) {
-        for (auto c = from; c < to; ++c) f(c, [&](auto&& per_plane) {
-            for (std::int64_t n = 0; n < z.size(0); ++n) per_plane((n * channels + c) * plane, plane);
-        });
+        for (auto c = from; c < to; ++c)
+            f(c, [&](auto&& per_plane) {
+                for (std::int64_t n = 0; n < z.size(0); ++n) per_plane((n * channels + c) * plane, plane);
+            });
     });
 }
 
 struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
     static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor const& z,
-                                 torch::Tensor const& f, torch::Tensor const& gamma, torch::Tensor const& beta,
-                                 torch::Tensor const& running_mean, torch::Tensor const& running_var, double momentum,
-                                 double eps) {
+                                 torch::Tensor const& f, torch::Tensor const& gamma,
+                                 torch::Tensor const& beta, torch::Tensor const& running_mean,
+                                 torch::Tensor const& running_var, double momentum, double eps) {
         auto const y = torch::empty_like(z);
         auto const mean = torch::empty_like(f), rstd = torch::empty_like(f);
         auto const* in = z.data_ptr<float>();
@@ -83,11 +84,13 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
             });
             double const d = total.first / count, inverse = 1.0 / fs[c];
             double const variance_z = std::max(0.0, total.second / count - d * d);
-            double const m = (shift + d) * inverse, v = variance_z * inverse * inverse, r = 1 / std::sqrt(v + eps);
+            double const m = (shift + d) * inverse, v = variance_z * inverse * inverse,
+                         r = 1 / std::sqrt(v + eps);
             ms[c] = static_cast<float>(m), rs[c] = static_cast<float>(r);
             rm[c] += static_cast<float>(momentum * (m - rm[c]));
             rv[c] += static_cast<float>(momentum * (v * count / std::max(count - 1, 1.0) - rv[c]));
-            auto const slope = static_cast<float>(gs[c] * r * inverse), rest = static_cast<float>(bs[c] - gs[c] * r * m);
+            auto const slope = static_cast<float>(gs[c] * r * inverse),
+                       rest = static_cast<float>(bs[c] - gs[c] * r * m);
             planes([&](std::int64_t at, std::int64_t size) {
                 auto const* p = in + at;
                 auto* q = out + at;
@@ -106,13 +109,15 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
         auto const& z = saved[0];
         auto const g = gradients[0].contiguous();
         auto const dz = torch::empty_like(z);
-        auto const df = torch::empty_like(saved[1]), dgamma = torch::empty_like(df), dbeta = torch::empty_like(df);
+        auto const df = torch::empty_like(saved[1]), dgamma = torch::empty_like(df),
+                   dbeta = torch::empty_like(df);
         auto const *in = z.data_ptr<float>(), *dy = g.data_ptr<float>();
         auto const *fs = saved[1].data_ptr<float>(), *gs = saved[2].data_ptr<float>(),
                    *ms = saved[3].data_ptr<float>(), *rs = saved[4].data_ptr<float>();
         auto *out = dz.data_ptr<float>(), *dfs = df.data_ptr<float>(), *dgs = dgamma.data_ptr<float>(),
              *dbs = dbeta.data_ptr<float>();
-        auto const count = static_cast<double>(z.numel() / z.size(1)), eps = context->saved_data["eps"].toDouble();
+        auto const count = static_cast<double>(z.numel() / z.size(1)),
+                   eps = context->saved_data["eps"].toDouble();
         for_each_channel(z, [&](std::int64_t c, auto const& planes) {
             // xhat = p * z + q
             auto const p = rs[c] / fs[c], q = -ms[c] * rs[c];
@@ -127,7 +132,8 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
             // The result hardly depends on f: only by eps.
             dfs[c] = static_cast<float>(-gs[c] / fs[c] * total.second * eps * rs[c] * rs[c]);
             auto const slope = gs[c] * p;
-            auto const a = static_cast<float>(total.first / count), b = static_cast<float>(total.second / count);
+            auto const a = static_cast<float>(total.first / count),
+                       b = static_cast<float>(total.second / count);
             planes([&](std::int64_t at, std::int64_t size) {
                 auto const *x = in + at, *d = dy + at;
                 auto* o = out + at;
@@ -142,10 +148,11 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
 
 /// bn(z / f) with the statistics of this batch; the running ones move.                    z [N, C, H, W], f [C] -> z's
 /// requires float32, at least one element a channel, f != 0.
-inline torch::Tensor scaled_batch_norm(torch::Tensor const& z, torch::Tensor const& f, BatchNormState const& bn) {
+inline torch::Tensor scaled_batch_norm(torch::Tensor const& z, torch::Tensor const& f,
+                                       BatchNormState const& bn) {
     if (z.is_cpu() && z.is_contiguous() && z.dim() == 4 && z.numel() > 0 && z.scalar_type() == torch::kFloat)
-        return detail::ScaledBatchNorm::apply(z, f.contiguous(), bn.gamma, bn.beta, bn.running_mean, bn.running_var,
-                                              bn.momentum, bn.eps);
+        return detail::ScaledBatchNorm::apply(z, f.contiguous(), bn.gamma, bn.beta, bn.running_mean,
+                                              bn.running_var, bn.momentum, bn.eps);
     return torch::batch_norm(z / f.view({1, -1, 1, 1}), bn.gamma, bn.beta, bn.running_mean, bn.running_var,
                              /*training=*/true, bn.momentum, bn.eps, /*cudnn_enabled=*/true);
 }

@@ -54,8 +54,9 @@ GridTensors choose_grid(torch::Tensor const& min, torch::Tensor const& max,
                         Levels levels = levels_of<typename Spec::format>) {
     torch::NoGradGuard no_grad;
     if (!min.is_cpu()) return detail::choose_grid_on_device<Spec>(min, max, levels);
-    GridTensors const grid{torch::empty_like(min, torch::MemoryFormat::Contiguous),
-                           torch::empty_like(min, min.options().dtype(torch::kInt), torch::MemoryFormat::Contiguous)};
+    GridTensors const grid{
+        torch::empty_like(min, torch::MemoryFormat::Contiguous),
+        torch::empty_like(min, min.options().dtype(torch::kInt), torch::MemoryFormat::Contiguous)};
     auto const lower = min.contiguous(), upper = max.contiguous();
     auto const *low = lower.template data_ptr<float>(), *high = upper.template data_ptr<float>();
     auto* scale = grid.scale.template data_ptr<float>();

@@ -1,6 +1,6 @@
 #pragma once
-// The CPU's short loops over a block of elements, which stays in the first-level cache meanwhile. Only two of them depend
-// on policies; the rest is compiled once.
+// The CPU's short loops over a block of elements, which stays in the first-level cache meanwhile. Only two of
+// them depend on policies; the rest is compiled once.
 
 #include <qat/core/noise.hpp>
 #include <qat/core/quantizer.hpp>

@@ -1,6 +1,6 @@
 #pragma once
-// The CPU's pass over memory: activation, extremes, grid, mask of the gradient and codes, a block of elements at a time,
-// so that each element is read from memory once and written once.
+// The CPU's pass over memory: activation, extremes, grid, mask of the gradient and codes, a block of elements at
+// a time, so that each element is read from memory once and written once.
 
 #include <qat/ops/fused_loops.hpp>
 

@@ -36,7 +36,8 @@ struct BinKernel {
 
 // Whole numbers, so that neither the order nor the number of threads matters.
 inline torch::Tensor count_on_cpu(torch::Tensor const& x, float lo, float hi, std::int64_t bins) {
-    constexpr std::int64_t at_once = 1024, lanes = 4;  // neighbours often share a bin: four tables, so that none waits
+    constexpr std::int64_t at_once = 1024,
+                           lanes = 4;  // neighbours often share a bin: four tables, so that none waits
     auto const dense = x.is_non_overlapping_and_dense() ? x : x.contiguous();  // any order will do
     auto const* const in = dense.data_ptr<float>();
     auto const last = static_cast<int>(bins - 1);
@@ -117,7 +118,8 @@ HistogramTensors add(HistogramTensors const& h, torch::Tensor const& x, RangeTen
     auto const e = finite_range(x.detach(), seen);
     if (x.numel() == 0 || (e.min.is_cpu() && !torch::isfinite(e.min).item<bool>())) return h;
     auto const known = torch::isfinite(h.min);
-    auto const old_min = number(torch::where(known, h.min, e.min)), old_max = number(torch::where(known, h.max, e.max));
+    auto const old_min = number(torch::where(known, h.min, e.min)),
+               old_max = number(torch::where(known, h.max, e.max));
     auto const index = torch::arange(bins + 1, h.counts.options().dtype(torch::kDouble));
     if constexpr (How == Counting::exact) {
         auto const min = torch::minimum(h.min, e.min), max = torch::maximum(h.max, e.max);
@@ -127,10 +129,11 @@ HistogramTensors add(HistogramTensors const& h, torch::Tensor const& x, RangeTen
         edges.slice(0, 0, 1).fill_(0);  // the old range lies within the new: nothing is lost to rounding
         edges.slice(0, bins).fill_(static_cast<double>(bins));
         auto const same = (min == h.min) & (max == h.max);
-        auto const moved = torch::where(same, number(h.counts), spread(h.counts, edges.nan_to_num(0, bins, 0)));
+        auto const moved =
+            torch::where(same, number(h.counts), spread(h.counts, edges.nan_to_num(0, bins, 0)));
         return {moved.to(torch::kFloat) + count(x, min, max, bins), min, max};
     } else {
-        constexpr double parts = 128;                // of an old bin, at which edges may meet
+        constexpr double parts = 128;                  // of an old bin, at which edges may meet
         auto const fresh = ~known | (h.min == h.max);  // what was one value so far is forgotten
         auto const min = torch::where(fresh, e.min, torch::minimum(h.min, e.min));
         auto const max = torch::where(fresh, e.max, torch::maximum(h.max, e.max));
@@ -142,7 +145,8 @@ HistogramTensors add(HistogramTensors const& h, torch::Tensor const& x, RangeTen
         auto const end = (number(min) + parts_per_bin * static_cast<double>(bins) * part).to(torch::kFloat);
         auto const new_max = torch::where(fresh, max, end);
         auto lo = torch::trunc(min), hi = torch::trunc(new_max);
-        auto const point = lo == hi;  // as histc: then the tensor's own extremes, and one to either side of those
+        auto const point =
+            lo == hi;  // as histc: then the tensor's own extremes, and one to either side of those
         lo = torch::where(point, e.min, lo), hi = torch::where(point, e.max, hi);
         auto const still = (lo == hi).to(torch::kFloat);
         lo = lo - still, hi = hi + still;

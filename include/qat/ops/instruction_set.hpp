@@ -7,8 +7,8 @@ namespace qat::detail {
 
 enum class InstructionSet { baseline, avx2, avx512 };  // baseline: what the compiler was told
 
-// A kernel is a class with a static function run(), [[gnu::always_inline]]. Arguments travel by value, in registers: what
-// a vector loop reads through a reference would have to be read again after every store.
+// A kernel is a class with a static function run(), [[gnu::always_inline]]. Arguments travel by value, in
+// registers: what a vector loop reads through a reference would have to be read again after every store.
 #if defined(__GNUC__) && defined(__x86_64__)
 template <class Kernel, class... Args> [[gnu::target("avx2")]] auto run_with_avx2(Args... args) {
     return Kernel::run(args...);

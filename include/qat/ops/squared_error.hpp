@@ -21,7 +21,8 @@ struct Candidates {
 };
 
 template <class Rounding> struct SquaredErrorKernel {
-    [[gnu::always_inline]] static float run(float const* x, std::int64_t n, float scale, float inverse, Bounds b) {
+    [[gnu::always_inline]] static float run(float const* x, std::int64_t n, float scale, float inverse,
+                                            Bounds b) {
         float sum = 0;
 #pragma omp simd reduction(+ : sum)
         for (std::int64_t i = 0; i < n; ++i) sum += squared_error<Rounding>(x[i], scale, inverse, b);
@@ -37,8 +38,9 @@ void add_squared_errors(float const* x, std::int64_t count, Candidates const& gr
     for (std::int64_t start = 0; start < count; start += at_once) {
         auto const n = std::min(at_once, count - start);
         for (std::size_t k = 0; k < candidates; ++k) {
-            errors[k] += static_cast<double>(run_with<SquaredErrorKernel<Rounding>>(
-                set, x + start, n, grids.scale[first + k], grids.inverse[first + k], grids.bounds[first + k]));
+            errors[k] += static_cast<double>(
+                run_with<SquaredErrorKernel<Rounding>>(set, x + start, n, grids.scale[first + k],
+                                                       grids.inverse[first + k], grids.bounds[first + k]));
         }
     }
 }
@@ -65,11 +67,14 @@ torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors cons
         std::int64_t run = 1;  // elements in a row that share a channel
         for (std::int64_t d = Spec::scheme::axis + 1; d < x.dim(); ++d) run *= x.size(d);
         auto const runs = x.numel() / std::max<std::int64_t>(run * channels, 1);
-        at::parallel_for(0, channels, 1, [&](std::int64_t from, std::int64_t to) {
+        auto const grain_size =
+            std::max<std::int64_t>(1, (1 << 14) * channels / std::max<std::int64_t>(x.numel(), 1));
+        at::parallel_for(0, channels, grain_size, [&](std::int64_t from, std::int64_t to) {
             for (auto c = from; c < to; ++c) {
                 auto const first = static_cast<std::size_t>(c) * candidates;
                 for (std::int64_t r = 0; r < runs; ++r)
-                    add_squared_errors<R>(in + (r * channels + c) * run, run, all, first, candidates, set, out + first);
+                    add_squared_errors<R>(in + (r * channels + c) * run, run, all, first, candidates, set,
+                                          out + first);
             }
         });
     } else {  // pieces of a fixed size, summed in order: the number of threads does not matter
@@ -78,7 +83,8 @@ torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors cons
         std::vector<double> sums(static_cast<std::size_t>(pieces) * candidates);
         at::parallel_for(0, pieces, 1, [&](std::int64_t from, std::int64_t to) {
             for (auto p = from; p < to; ++p)
-                add_squared_errors<R>(in + p * piece, std::min(piece, x.numel() - p * piece), all, 0, candidates, set,
+                add_squared_errors<R>(in + p * piece, std::min(piece, x.numel() - p * piece), all, 0,
+                                      candidates, set,
                                       sums.data() + static_cast<std::size_t>(p) * candidates);
         });
         for (std::size_t i = 0; i < sums.size(); ++i) out[i % candidates] += sums[i];
@@ -102,7 +108,8 @@ torch::Tensor squared_errors_on_device(torch::Tensor const& input, GridTensors c
         auto const low = (levels.lo - zero).to(torch::kFloat), high = (levels.hi - zero).to(torch::kFloat);
         auto const code = torch::minimum(torch::maximum(torch::round(x * scale.reciprocal()), low), high);
         auto const error = (code * scale - x).square();
-        errors.push_back(others.empty() ? error.to(torch::kDouble) : error.sum(others, false, torch::kDouble));
+        errors.push_back(others.empty() ? error.to(torch::kDouble)
+                                        : error.sum(others, false, torch::kDouble));
     }
     return torch::stack(errors, -1);
 }

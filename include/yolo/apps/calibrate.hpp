@@ -13,26 +13,37 @@ namespace yolo::apps {
 
 struct CalibrateArguments {
     std::string experiment, weights, data, split = "train", task = "val", device, save, json, report, plot;
-    int batches = 16, batch_size = 16, image_size = 640, workers = 2, threads = 0, adaround_steps = 400;
+    int batches = 16, batch_size = 16, image_size = 640, workers = 2, threads = 0, adaround_steps = 200;
     std::uint64_t seed = 0;
-    bool equalize = false, correct_bias = false, adaround = false, sensitivity = false, noval = false, verbose = false;
+    bool equalize = false, correct_bias = false, adaround = false, sensitivity = false, noval = false,
+         verbose = false;
 
     void declare(CommandLine& app) {
-        app.add_option("--experiment", experiment, "whose policies quantize; yolo-describe --list names all")->required();
+        app.add_option("--experiment", experiment, "whose policies quantize; yolo-describe --list names all")
+            ->required();
         app.add_option("--weights", weights, "float checkpoint: ours or an official .pt")->required();
         app.add_option("--data", data, "data set YAML as YOLOv5's")->required();
         app.add_option("--batches", batches, "how many batches calibrate")->check(at_least(1));
         app.add_option("--batch-size", batch_size, "images of a batch")->check(at_least(1));
-        app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side")->check(multiple_of_32());
+        app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side")
+            ->check(multiple_of_32());
         app.add_option("--calibrate-on", split, "the part of the data set that calibrates")
             ->check(CLI::IsMember({"train", "val", "test"}));
         app.add_flag("--equalize", equalize,
-                     "cross-layer equalization before: wants ReLU and folded batch norm (arXiv:1906.04721)");
-        app.add_flag("--correct-bias", correct_bias, "take mean errors out of biases (arXiv:1906.04721); with --adaround layer by layer along with it");
-        app.add_flag("--adaround", adaround, "choose for each weight which way it is rounded (arXiv:2004.10568)");
-        app.add_option("--adaround-steps", adaround_steps, "of its optimizer, for each layer")->check(at_least(1));
-        app.add_flag("--sensitivity", sensitivity, "rank the quantizers by what each costs alone, on one batch");
-        app.add_option("--report", report, "write signal-to-noise ratio, clip rate, range of every quantizer to this JSON file");
+                     "cross-layer equalization before: wants ReLU and folded batch norm, helps weights per "
+                     "tensor (arXiv:1906.04721)");
+        app.add_flag("--correct-bias", correct_bias,
+                     "take mean errors out of biases (arXiv:1906.04721); with --adaround layer by layer "
+                     "along with it");
+        app.add_flag("--adaround", adaround,
+                     "choose for each weight which way it is rounded (arXiv:2004.10568)");
+        app.add_option("--adaround-steps", adaround_steps,
+                       "of its optimizer, for each layer; 0: only a search")
+            ->check(at_least(0));
+        app.add_flag("--sensitivity", sensitivity,
+                     "rank the quantizers by what each costs alone, on one batch");
+        app.add_option("--report", report,
+                       "write signal-to-noise ratio, clip rate, range of every quantizer to this JSON file");
         app.add_option("--plot", plot, "draw the report as this PNG file; wants gnuplot");
         app.add_option("--save", save, "write the quantized checkpoint to this file");
         app.add_option("--json", json, "write the results to this file");
@@ -58,7 +69,8 @@ inline qat::calibrate::Network network_of(Detector& detector) {
 namespace detail {
 // Square pictures without augmentation, each once, in an order that the seed decides.              uint8 [N, 3, S, S]
 inline qat::calibrate::Batches calibration_batches(Dataset const& images, CalibrateArguments const& a) {
-    LoaderOptions o{.image_size = a.image_size, .batch_size = a.batch_size, .workers = a.workers, .shuffle = true};
+    LoaderOptions o{
+        .image_size = a.image_size, .batch_size = a.batch_size, .workers = a.workers, .shuffle = true};
     o.seed = a.seed, o.cache_images = false;
     Loader loader(images, o);
     loader.start_epoch(0);
@@ -92,33 +104,38 @@ inline void say(qat::calibrate::Equalization const& e) {
     }
     double most = 0;
     for (auto const& pair : e.pairs) most = std::max(most, pair.before);
-    spdlog::info("equalized {} convolutions with those that read them in {} passes{}; the most unequal channel was {:.1f} to 1",
+    spdlog::info("equalized {} convolutions with those that read them in {} passes{}; the most unequal "
+                 "channel was {:.1f} to 1",
                  e.pairs.size(), e.passes, e.converged ? "" : " (not converged)", most);
     for (auto const& [path, why] : e.skipped) spdlog::debug("not equalized: {}: {}", path, why);
 }
 
-inline Validation validated(Detector& detector, Dataset const& images, CalibrateArguments const& a, char const* what) {
+inline Validation validated(Detector& detector, Dataset const& images, CalibrateArguments const& a,
+                            char const* what) {
     Loader loader(images, validation_loader(a.image_size, a.batch_size, a.workers));
     ProgressLine progress;
     NmsOptions nms;
     nms.confidence = 0.001, nms.iou = 0.6;  // as yolo-val
     return validate(detector, loader, nms, nullptr, [&](int done, int total) {
-        progress(std::string("validating ") + what + " " + std::to_string(done) + "/" + std::to_string(total));
+        progress(std::string("validating ") + what + " " + std::to_string(done) + "/" +
+                 std::to_string(total));
     });
 }
 }  // namespace detail
 
 inline int calibrate(Catalogue const& catalogue, int argc, char const* const* argv) {
     namespace tools = qat::calibrate;
-    CommandLine app("Quantizes a float checkpoint without training, and measures what that costs.", "yolo-calibrate");
+    CommandLine app("Quantizes a float checkpoint without training, and measures what that costs.",
+                    "yolo-calibrate");
     CalibrateArguments a;
     a.declare(app);
     return run(app, argc, argv, [&]() -> int {
         set_threads(a.threads);
         auto const& info = catalogue.find(a.experiment);
         if (!info.quantized)
-            throw std::runtime_error(info.name + " is a float experiment, there is nothing to calibrate; choose one that "
-                                                 "quantizes (yolo-describe --list)");
+            throw std::runtime_error(info.name +
+                                     " is a float experiment, there is nothing to calibrate; choose one that "
+                                     "quantizes (yolo-describe --list)");
         auto const split = split_named(a.split), task = split_named(a.task);
         auto const set = load_dataset_yaml(a.data, {split});
         require_images(set, split, a.data);
@@ -127,22 +144,28 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
         auto checkpoint = load_checkpoint(a.weights);
         auto manifest = checkpoint.manifest;
         if (manifest.classes != set.classes)
-            throw std::runtime_error(a.weights + " knows " + std::to_string(manifest.classes) + " classes and " + a.data +
-                                     " has " + std::to_string(set.classes) + "; they do not belong together");
-        if (auto const warning = detail::other_activation(catalogue, info, manifest.experiment); !warning.empty())
+            throw std::runtime_error(a.weights + " knows " + std::to_string(manifest.classes) +
+                                     " classes and " + a.data + " has " + std::to_string(set.classes) +
+                                     "; they do not belong together");
+        if (auto const warning = detail::other_activation(catalogue, info, manifest.experiment);
+            !warning.empty())
             spdlog::warn(warning);
         auto const where = device(a.device);
         auto detector = info.make(network_options(manifest));
         auto const t = load_state(*detector, checkpoint.model, Fit::restart, a.weights);
         checkpoint.model.clear();
         detector->module().to(where), detector->module().eval();
-        spdlog::info("{}; transferred {}/{} from {}", summary(*detector, info), t.transferred, t.total, a.weights);
+        spdlog::info("{}; transferred {}/{} from {}", summary(*detector, info), t.transferred, t.total,
+                     a.weights);
 
         Dataset const calibration_images(images_of(set, split), static_cast<int>(set.classes));
         auto const batches = detail::calibration_batches(calibration_images, a);
         auto quantized = network_of(*detector);
-        nlohmann::ordered_json object{{"experiment", info.name}, {"weights", a.weights}, {"batches", batches.size()},
-                                      {"batch_size", a.batch_size}, {"imgsz", a.image_size}};
+        nlohmann::ordered_json object{{"experiment", info.name},
+                                      {"weights", a.weights},
+                                      {"batches", batches.size()},
+                                      {"batch_size", a.batch_size},
+                                      {"imgsz", a.image_size}};
         ProgressLine progress;
 
         if (a.equalize) {
@@ -158,7 +181,8 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
             progress("calibrating " + std::to_string(done) + "/" + std::to_string(batches.size()));
         });
         progress.end();
-        for (auto const& path : seen.unseen) spdlog::warn("{} has seen nothing; its scale is the initial one", path);
+        for (auto const& path : seen.unseen)
+            spdlog::warn("{} has seen nothing; its scale is the initial one", path);
         auto const measured = tools::Batches{batches.front()};
         auto const wanted = tools::float_results(reference, measured);
         auto const logits = [&](char const* after) {
@@ -168,21 +192,7 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
         };
         logits("calibration");
 
-        if (a.adaround) {
-            tools::RoundingOptions o;
-            o.steps = a.adaround_steps, o.seed = a.seed, o.bias = a.correct_bias;
-            auto const layers = tools::round_weights(
-                quantized, reference, detail::first_images(batches), o,
-                [&](tools::RoundedWeights const& layer) { progress("rounding the weights of " + layer.path); });
-            progress.end();
-            object["adaround"] = to_json(layers);
-            logits("rounding");
-        }
-        if (a.correct_bias && !a.adaround) {
-            object["correct_bias"] = to_json(tools::correct_bias(quantized, reference, batches));
-            logits("bias correction");
-        }
-        if (a.sensitivity) {
+        if (a.sensitivity) {  // before biases and weights move: then float is what all quantizers off give
             auto const ranked = tools::sensitivity(
                 quantized, reference, measured, {.done = [&](std::size_t done, std::size_t total) {
                     progress("sensitivity " + std::to_string(done) + "/" + std::to_string(total));
@@ -192,14 +202,31 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
             tools::write_table(std::cout, ranked);
             object["sensitivity"] = to_json(ranked);
         }
+        if (a.adaround) {
+            tools::RoundingOptions o;
+            o.steps = a.adaround_steps, o.seed = a.seed, o.bias = a.correct_bias;
+            auto const layers = tools::round_weights(quantized, reference, detail::first_images(batches), o,
+                                                     [&](tools::RoundedWeights const& layer) {
+                progress("rounding the weights of " + layer.path);
+            });
+            progress.end();
+            object["adaround"] = to_json(layers);
+            logits("rounding");
+        }
+        if (a.correct_bias && !a.adaround) {
+            object["correct_bias"] = to_json(tools::correct_bias(quantized, reference, batches));
+            logits("bias correction");
+        }
         if (a.verbose || !a.report.empty() || !a.plot.empty()) {
             auto const reports = tools::report(quantized, measured);
             if (a.verbose) tools::write_table(std::cout, reports);
             for (auto const& r : reports)
-                if (r.finding != tools::Finding::none && !a.verbose) spdlog::warn("{}: {}", r.path, text(r.finding));
+                if (r.finding != tools::Finding::none && !a.verbose)
+                    spdlog::warn("{}: {}", r.path, text(r.finding));
             if (!a.report.empty()) write_json(a.report, to_json(reports));
             if (!a.plot.empty())
-                if (auto const why = detail::draw(reports, a.plot, info.name + ", " + a.weights); !why.empty())
+                if (auto const why = detail::draw(reports, a.plot, info.name + ", " + a.weights);
+                    !why.empty())
                     spdlog::warn(why);
         }
         if (!a.save.empty()) {
@@ -213,11 +240,14 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
             auto const before = detail::validated(*in_float, images, a, "float");
             auto const after = detail::validated(*detector, images, a, "quantized");
             std::cout << table_head << "\n";
-            for (auto const& [name, v] : {std::pair{"float", &before}, std::pair{info.name.c_str(), &after}}) {
+            for (auto const& [name, v] :
+                 {std::pair{"float", &before}, std::pair{info.name.c_str(), &after}}) {
                 auto const& e = v->evaluation;
-                std::cout << table_row(name, e.images, e.labels, e.precision, e.recall, e.map50, e.map) << "\n";
+                std::cout << table_row(name, e.images, e.labels, e.precision, e.recall, e.map50, e.map)
+                          << "\n";
             }
-            object["float"] = yolo::to_json(before, set.names), object["quantized"] = yolo::to_json(after, set.names);
+            object["float"] = yolo::to_json(before, set.names),
+            object["quantized"] = yolo::to_json(after, set.names);
         }
         if (!a.json.empty()) write_json(a.json, object);
         return 0;

@@ -30,20 +30,25 @@ inline nlohmann::ordered_json to_json(qat::calibrate::Equalization const& e) {
 inline nlohmann::ordered_json to_json(std::vector<qat::calibrate::RoundedWeights> const& layers) {
     auto json = nlohmann::ordered_json::array();
     for (auto const& l : layers)
-        json.push_back({{"layer", l.path}, {"error_nearest", l.nearest}, {"error_chosen", l.chosen}, {"changed", l.changed}});
+        json.push_back({{"layer", l.path},
+                        {"error_nearest", l.nearest},
+                        {"error_chosen", l.chosen},
+                        {"changed", l.changed}});
     return json;
 }
 
 inline nlohmann::ordered_json to_json(std::vector<qat::calibrate::CorrectedBias> const& layers) {
     auto json = nlohmann::ordered_json::array();
-    for (auto const& l : layers) json.push_back({{"layer", l.path}, {"largest", l.largest}, {"relative", l.relative}});
+    for (auto const& l : layers)
+        json.push_back({{"layer", l.path}, {"largest", l.largest}, {"relative", l.relative}});
     return json;
 }
 
 inline nlohmann::ordered_json to_json(std::vector<qat::calibrate::Sensitivity> const& ranked) {
     auto json = nlohmann::ordered_json::array();
     for (auto const& s : ranked) {
-        auto& row = json.emplace_back(nlohmann::ordered_json{{"quantizer", s.path}, {"snr_db", s.signal_to_noise}});
+        auto& row =
+            json.emplace_back(nlohmann::ordered_json{{"quantizer", s.path}, {"snr_db", s.signal_to_noise}});
         if (s.metric) row["metric"] = *s.metric;
     }
     return json;
@@ -78,7 +83,8 @@ inline nlohmann::ordered_json to_json(std::vector<qat::calibrate::QuantizerRepor
 namespace detail {
 
 /// A sentence if the checkpoint was trained with another activation than the experiment's.
-inline std::string other_activation(Catalogue const& catalogue, ExperimentInfo const& info, std::string const& trained_by) {
+inline std::string other_activation(Catalogue const& catalogue, ExperimentInfo const& info,
+                                    std::string const& trained_by) {
     auto const activation = [](ExperimentInfo const& e) -> std::string {
         for (auto const& [about, choice] : e.description)
             if (about == "activation") return choice;
@@ -86,9 +92,10 @@ inline std::string other_activation(Catalogue const& catalogue, ExperimentInfo c
     };
     for (auto const& other : catalogue.all())
         if (other.name == trained_by && activation(other) != activation(info))
-            return "the checkpoint was trained with " + activation(other) + " and " + info.name + " computes " +
-                   activation(info) + ": without training this is another network; train it in float with " +
-                   activation(info) + " first";
+            return "the checkpoint was trained with " + activation(other) + " and " + info.name +
+                   " computes " + activation(info) +
+                   ": without training this is another network; train it in float with " + activation(info) +
+                   " first";
     return {};
 }
 
@@ -108,10 +115,13 @@ inline int run_gnuplot(std::string const& script) {
 }
 
 /// Writes IMAGE's script (.gp) and data (.dat) beside it and lets gnuplot draw. What went wrong as a sentence, or nothing.
-inline std::string draw(std::vector<qat::calibrate::QuantizerReport> const& reports, std::filesystem::path const& image,
-                        std::string const& title) {
-    auto const beside = [&](char const* extension) { return std::filesystem::path(image).replace_extension(extension); };
-    auto const drawn = std::count_if(reports.begin(), reports.end(), [](auto const& r) { return r.values > 0; });
+inline std::string draw(std::vector<qat::calibrate::QuantizerReport> const& reports,
+                        std::filesystem::path const& image, std::string const& title) {
+    auto const beside = [&](char const* extension) {
+        return std::filesystem::path(image).replace_extension(extension);
+    };
+    auto const drawn =
+        std::count_if(reports.begin(), reports.end(), [](auto const& r) { return r.values > 0; });
     std::ostringstream data, script;
     qat::calibrate::write_plot_data(data, reports);
     qat::calibrate::write_plot_script(script, beside(".dat").string(), image.string(), title,
@@ -120,8 +130,9 @@ inline std::string draw(std::vector<qat::calibrate::QuantizerReport> const& repo
     write_atomically(beside(".gp"), script.str());
     int const status = run_gnuplot(beside(".gp").string());
     if (status == 0) return {};
-    return image.string() + (status == 127 ? " was not drawn, because gnuplot is not there; install gnuplot-nox"
-                                           : " was not drawn, gnuplot reported an error; look at its messages") +
+    return image.string() +
+           (status == 127 ? " was not drawn, because gnuplot is not there; install gnuplot-nox"
+                          : " was not drawn, gnuplot reported an error; look at its messages") +
            " and run: gnuplot " + beside(".gp").string();
 }
 }  // namespace detail

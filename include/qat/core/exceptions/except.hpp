@@ -24,7 +24,8 @@ template <fixed_string Stage, class... Fragments> struct Except {
     static constexpr bool covers(std::string_view stage) {
         return stage.starts_with(name) && (stage.size() == name.size() || stage[name.size()] == '.');
     }
-    static constexpr bool valid = detail::all_fit(QuantizerKind::defaults{}, pack<Fragments...>{});  // else the experiment says so
+    static constexpr bool valid =
+        detail::all_fit(QuantizerKind::defaults{}, pack<Fragments...>{});  // else the experiment says so
     template <class Q> using apply = typename Q::template vary<Fragments...>;
     template <fixed_string Name, class Q> static constexpr auto applied() {
         if constexpr (valid && covers(Name.view()))

@@ -38,7 +38,6 @@ template <class Share = std::ratio<9999, 10000>, int Count = 2048> struct Percen
         };
         double const below = walk([&](std::size_t i) { return h.counts[i]; });
         double const above = walk([&](std::size_t i) { return h.counts[h.counts.size() - 1 - i]; });
-        if (share == 1) return {h.min, h.max};
         return {h.min + below * h.width(), h.max - above * h.width()};
     }
 };
