@@ -39,7 +39,7 @@ template <class Activation> void run(benchmark::State& state, Wants wants) {
     auto const grids = qat::detail::grids_of(x, grid(), qat::levels_of<qat::Int<8>>, -1);
     qat::detail::Pass p;
     p.x = x.data_ptr<float>(), p.y = y.data_ptr<float>(), p.n = n;
-    p.quantize = &qat::detail::quantize_block<Activation, Q>;
+    p.quantize = qat::detail::fused_rule<Activation, Q>().quantize;
     if (wants.mask) p.mask = mask.data_ptr<std::uint8_t>();
     if (wants.codes) p.codes = codes.data_ptr<std::uint8_t>();
     if (wants.range) p.ends = &qat::detail::ends_of_block<Activation>;

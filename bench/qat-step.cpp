@@ -6,11 +6,11 @@
 // memory as the kernel counts it (VmRSS, VmHWM) less that of the process before the step, with weights and momentum. Measure on an idle machine: OpenMP's
 // threads spin.
 
+#include <yolo/apps/cli.hpp>
 #include <yolo/experiments.hpp>
 #include <yolo/loss/loss.hpp>
 #include <yolo/model/typed_detector.hpp>
 
-#include <CLI/CLI.hpp>
 #include <nlohmann/json.hpp>
 
 #include <chrono>
@@ -231,7 +231,7 @@ int main(int argc, char** argv) {
     app.add_option("--steps", o.steps, "timed steps of every variant; the fastest counts")
         ->capture_default_str();
     app.add_option("--warm-up", o.warm_up, "steps before")->capture_default_str();
-    app.add_option("--threads", o.threads, "0: LibTorch's choice")->capture_default_str();
+    app.add_option("--threads", o.threads, "0: OMP_NUM_THREADS, else all cores")->capture_default_str();
     app.add_option("--json", o.json, "write the ratios to this file");
     app.add_option("--only", o.only, "variants beside the float step; all if none");
     app.add_flag("--time", o.only_time, "do not measure memory");
@@ -239,7 +239,7 @@ int main(int argc, char** argv) {
     app.add_option("--child", o.child, "measure the memory of this variant (used by the program itself)")
         ->group("");
     CLI11_PARSE(app, argc, argv);
-    if (o.threads > 0) torch::set_num_threads(o.threads);
+    yolo::apps::set_threads(o.threads);
     try {
         if (!o.child.empty()) {
             for (auto const& v : variants())

@@ -2,6 +2,14 @@
 #pragma once
 #include <qat/torch.hpp>
 
+#include <boost/hana/cartesian_product.hpp>
+#include <boost/hana/filter.hpp>
+#include <boost/hana/for_each.hpp>
+#include <boost/hana/transform.hpp>
+#include <boost/hana/tuple.hpp>
+#include <boost/hana/type.hpp>
+#include <boost/hana/unpack.hpp>
+
 #include <algorithm>
 #include <array>
 #include <cmath>

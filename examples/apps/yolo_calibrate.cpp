@@ -1,9 +1,5 @@
-// yolo-calibrate with the experiments of the reference study. For your own, list them in a catalogue of yours.
+// yolo-calibrate with the experiments of the reference study.
 
-#include "networks/experiments.hpp"
+#include "commands.hpp"
 
-#include <yolo/apps/calibrate.hpp>
-
-int main(int argc, char** argv) {
-    return yolo::apps::calibrate(yolo::Catalogue(yolo::experiments::all), argc, argv);
-}
+int main(int argc, char** argv) { return commands::calibrate(commands::reference(), argc, argv); }

@@ -1,9 +1,5 @@
-// yolo-describe with the experiments of the reference study. For your own, list them in a catalogue of yours.
+// yolo-describe with the experiments of the reference study.
 
-#include "networks/experiments.hpp"
+#include "commands.hpp"
 
-#include <yolo/apps/describe.hpp>
-
-int main(int argc, char** argv) {
-    return yolo::apps::describe(yolo::Catalogue(yolo::experiments::all), argc, argv);
-}
+int main(int argc, char** argv) { return commands::describe(commands::reference(), argc, argv); }

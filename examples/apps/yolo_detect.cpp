@@ -1,9 +1,5 @@
-// yolo-detect with the experiments of the reference study. For your own, list them in a catalogue of yours.
+// yolo-detect with the experiments of the reference study.
 
-#include "networks/experiments.hpp"
+#include "commands.hpp"
 
-#include <yolo/apps/detect.hpp>
-
-int main(int argc, char** argv) {
-    return yolo::apps::detect(yolo::Catalogue(yolo::experiments::all), argc, argv);
-}
+int main(int argc, char** argv) { return commands::detect(commands::reference(), argc, argv); }

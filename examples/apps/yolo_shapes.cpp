@@ -1,5 +1,5 @@
 // yolo-shapes: a generated data set.
 
-#include <yolo/apps/shapes.hpp>
+#include "commands.hpp"
 
-int main(int argc, char** argv) { return yolo::apps::shapes(argc, argv); }
+int main(int argc, char** argv) { return commands::shapes(argc, argv); }

@@ -1,9 +1,5 @@
-// yolo-train with the experiments of the reference study. For your own, list them in a catalogue of yours.
+// yolo-train with the experiments of the reference study.
 
-#include "networks/experiments.hpp"
+#include "commands.hpp"
 
-#include <yolo/apps/train.hpp>
-
-int main(int argc, char** argv) {
-    return yolo::apps::train(yolo::Catalogue(yolo::experiments::all), argc, argv);
-}
+int main(int argc, char** argv) { return commands::train(commands::reference(), argc, argv); }

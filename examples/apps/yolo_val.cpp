@@ -1,9 +1,5 @@
-// yolo-val with the experiments of the reference study. For your own, list them in a catalogue of yours.
+// yolo-val with the experiments of the reference study.
 
-#include "networks/experiments.hpp"
+#include "commands.hpp"
 
-#include <yolo/apps/val.hpp>
-
-int main(int argc, char** argv) {
-    return yolo::apps::val(yolo::Catalogue(yolo::experiments::all), argc, argv);
-}
+int main(int argc, char** argv) { return commands::val(commands::reference(), argc, argv); }

@@ -21,6 +21,8 @@ using AffineOutputs = Quantizer<Int<8>, PerTensorAffine, MovingAverageMinMax<>>;
 using AffineWeights = AffineOutputs::vary<PerChannelAffine<0>>;
 using stock = Experiment<"stock", ReLU, Weights<AffineWeights>, Outputs<AffineOutputs>, Input<AffineOutputs>,
                          FoldBatchNorm, Epochs<20>>;
+/// For the official checkpoints as they are: post-training quantization without retraining another activation.
+using stock_silu = stock::vary<"stock-silu", SiLU>;
 
 // ---- the study's power-of-two experiments -----------------------------------------------------------------
 using ShiftOutputs = Quantizer<Int<8>, PerTensorSymmetric, MovingAverageMinMax<>, PowerOfTwo<Ceil>>;
@@ -33,6 +35,7 @@ using exp3 = exp2::vary<"exp3", Epochs<100>>;
 /// What the study's code did while its text said "after epoch 0": it stopped after the first batch.
 using exp2_as_run = exp2::vary<"exp2-as-run", StopObservers<after_steps(1)>, FreezeBatchNorm<after_steps(1)>>;
 
-inline constexpr auto all = qat::catalogue<silu, relu, relu6, stock, exp1, exp2, exp3, exp2_as_run>;
+inline constexpr auto all =
+    qat::catalogue<silu, relu, relu6, stock, stock_silu, exp1, exp2, exp3, exp2_as_run>;
 
 }  // namespace yolo::experiments

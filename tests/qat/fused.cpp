@@ -203,7 +203,9 @@ TEST_CASE("every instruction set and any number of threads give the same bits") 
                 pass.x = x.data_ptr<float>(), pass.y = y.template data_ptr<float>(), pass.n = n;
                 pass.mask = mask.template data_ptr<std::uint8_t>();
                 if (Q::format::bits <= 8) pass.codes = bytes.template data_ptr<std::uint8_t>();
-                pass.quantize = &loops::quantize_block<A, Q>, pass.ends = &loops::ends_of_block<A>;
+                auto const rule = loops::fused_rule<A, Q>();
+                pass.quantize = rule.quantize, pass.passes_outside = rule.passes_outside;
+                pass.ends = rule.ends;
                 auto const [low, high] = loops::perform(pass, grids, set).range();
                 loops::apply_mask(dy.data_ptr<float>(), pass.mask, n, dx.template data_ptr<float>(), set);
                 loops::decode(bytes.template data_ptr<std::uint8_t>(), n, again.template data_ptr<float>(),

@@ -495,17 +495,19 @@ TEST_CASE("torch's operators give the same as the loops, NaN and infinities incl
     for_each_spec([&](auto q) {
         using Q = typename decltype(q)::is;
         constexpr auto levels = levels_of<typename Q::format>;
+        constexpr auto rule = qat::detail::learned_rule<Q>();
         auto const p = parameter_for<Q>(sample());
         auto const g = grid_of_parameter<Q>(p);
-        CHECK(torch::equal(qat::detail::learned_forward_cpu<Q>(x, g, levels),
+        CHECK(torch::equal(qat::detail::learned_forward_cpu(rule, x, g, levels),
                            fallback::activate_and_quantize<Identity, Q>(x, g, levels, {}).y));
-        auto const loops = qat::detail::learned_backward_cpu<Q>(x, dy, g, p.parameter.detach(), levels, true);
+        auto const loops =
+            qat::detail::learned_backward_cpu(rule, x, dy, g, p.parameter.detach(), levels, true);
         auto const torchs =
-            qat::detail::learned_backward_device<Q>(x, dy, g, p.parameter.detach(), levels, nullptr);
+            qat::detail::learned_backward_device(rule, x, dy, g, p.parameter.detach(), levels, nullptr);
         CHECK(torch::equal(loops.input, torchs.input));
         CHECK(support::relative_error(loops.parameter, torchs.parameter) < 1e-6);
         if (torchs.offset.defined()) CHECK(support::relative_error(loops.offset, torchs.offset) < 1e-12);
-        CHECK_FALSE(qat::detail::learned_backward_cpu<Q>(x, dy, g, p.parameter.detach(), levels, false)
+        CHECK_FALSE(qat::detail::learned_backward_cpu(rule, x, dy, g, p.parameter.detach(), levels, false)
                         .input.defined());
     });
 }
@@ -561,7 +563,8 @@ TEST_CASE("every parameter has a legal grid, and the tensor rule is the scalar r
             auto const p = torch::tensor(nasty);
             LearnedTensors const learned{p, has_offset ? torch::full_like(p, o) : torch::Tensor()};
             auto const g = grid_of_parameter<Q>(learned);
-            auto const device = qat::detail::learned_grid_on_device<Q>(learned, levels);
+            auto const device =
+                qat::detail::learned_grid_on_device(qat::detail::parameter_rule<Q>(), learned, levels);
             CHECK(same_bits(g.scale, device.scale));
             CHECK(torch::equal(g.zero_point, device.zero_point));
             CHECK(g.scale.min().template item<float>() >= smallest_scale);
@@ -636,11 +639,12 @@ TEST_CASE("gradients do not depend on the number of threads") {
     Specs<Step, StepOffset, Threshold::vary<PerChannelSymmetric<1>>, Clip>::each([&](auto q) {
         using Q = typename decltype(q)::is;
         constexpr auto levels = levels_of<typename Q::format>;
+        constexpr auto rule = qat::detail::learned_rule<Q>();
         auto const p = parameter_for<Q>(x);
         auto const g = grid_of_parameter<Q>(p);
         auto const sums = [&](int threads) {  // in double, before anything is rounded away
             torch::set_num_threads(threads);
-            return qat::detail::learned_backward_cpu<Q>(x, dy, g, p.parameter.detach(), levels, true);
+            return qat::detail::learned_backward_cpu(rule, x, dy, g, p.parameter.detach(), levels, true);
         };
         auto const one = sums(1), three = sums(3);
         CHECK(same_bits(one.input, three.input));
@@ -658,12 +662,13 @@ TEST_CASE("every instruction set of this processor gives the same bits") {
     OfTensors::each([&](auto q) {
         using Q = typename decltype(q)::is;
         constexpr auto levels = levels_of<typename Q::format>;
+        constexpr auto rule = qat::detail::learned_rule<Q>();
         auto const p = parameter_for<Q>(sample());
         auto const g = grid_of_parameter<Q>(p);
         auto const run_on = [&](InstructionSet set) {
             auto const r =
-                qat::detail::learned_backward_cpu<Q>(x, dy, g, p.parameter.detach(), levels, true, set);
-            return std::pair(qat::detail::learned_forward_cpu<Q>(x, g, levels, set), r);
+                qat::detail::learned_backward_cpu(rule, x, dy, g, p.parameter.detach(), levels, true, set);
+            return std::pair(qat::detail::learned_forward_cpu(rule, x, g, levels, set), r);
         };
         auto const plain = run_on(InstructionSet::baseline);
         for (auto set : {InstructionSet::avx2, InstructionSet::avx512}) {

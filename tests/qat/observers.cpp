@@ -247,6 +247,31 @@ TEST_CASE("what is seen between two steps is one step's union, and can be forgot
     });
 }
 
+TEST_CASE("a range follows by loops on the CPU as by torch's operators elsewhere, bit for bit") {
+    torch::manual_seed(7);
+    auto const nan = std::nanf("");
+    auto const old = torch::cat({torch::randn({200}), torch::tensor({inf, -inf, inf, 1.0f, -inf, 2.0f})});
+    auto const seen =
+        torch::cat({torch::randn({200}) * 3, torch::tensor({1.0f, -2.0f, nan, nan, -inf, inf})});
+    auto const compare = [&]<class O>(O, auto extreme) {
+        auto const loops = old.clone(), operators = old.clone();
+        nn::detail::follow<O>(loops, seen, extreme);
+        nn::detail::follow_by_operators<O>(operators, seen, extreme);
+        CHECK(torch::equal(loops, operators));
+        CHECK(!torch::equal(loops, old));
+    };
+    auto const both = [&](auto o) { compare(o, nn::detail::Lesser{}), compare(o, nn::detail::Greater{}); };
+    both(MinMax{}), both(MovingAverageMinMax<>{}), both(MovingAverageMinMax<std::ratio<1, 3>>{});
+    both(MeanSquaredError{});
+    auto const known = nn::detail::both_finite(old, seen);
+    CHECK(torch::equal(known, torch::isfinite(old) & torch::isfinite(seen)));
+    auto const zeroed = torch::where(torch::isfinite(seen), seen, torch::zeros_like(seen));
+    CHECK(torch::equal(nn::detail::finite_or_zero(seen), zeroed));
+    auto const to = old.clone();
+    nn::detail::adopt(to, zeroed, known);
+    CHECK(torch::equal(to, torch::where(known, zeroed, old)));
+}
+
 TEST_CASE("the union of a step is the same as the tensors in one") {
     torch::manual_seed(6);
     auto const a = torch::randn({500}), b = torch::randn({500}) * 0.9;
@@ -408,7 +433,8 @@ TEST_CASE("squared errors of many grids at once are those of one after the other
         using Q = decltype(q);
         auto const levels = levels_of<typename Q::format>;
         for (auto const& errors :
-             {squared_errors<Q>(t, g, levels), qat::detail::squared_errors_on_device<Q>(t, g, levels)}) {
+             {squared_errors<Q>(t, g, levels),
+              qat::detail::squared_errors_on_device(t, g, levels, axis_of<typename Q::scheme>())}) {
             CHECK(errors.sizes() == g.scale.sizes());
             CHECK(support::relative_error(errors, slow) < 1e-5);
         }

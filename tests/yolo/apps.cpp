@@ -3,11 +3,11 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
-#include <yolo/apps/describe.hpp>
-#include <yolo/apps/detect.hpp>
-#include <yolo/apps/shapes.hpp>
-#include <yolo/apps/train.hpp>
-#include <yolo/apps/val.hpp>
+#include "commands.hpp"
+
+#include <yolo/apps/train_arguments.hpp>
+#include <yolo/io/results_json.hpp>
+#include <yolo/model/typed_detector.hpp>
 
 namespace {
 namespace apps = yolo::apps;
@@ -25,11 +25,12 @@ Said call(std::string const& app, std::vector<std::string> const& arguments) {
     std::ostringstream out, err;
     auto* const old_out = std::cout.rdbuf(out.rdbuf());
     auto* const old_err = std::cerr.rdbuf(err.rdbuf());
-    int const status = app == "yolo-train"      ? apps::train(none, argc, argv.data())
-                       : app == "yolo-val"      ? apps::val(none, argc, argv.data())
-                       : app == "yolo-detect"   ? apps::detect(none, argc, argv.data())
-                       : app == "yolo-describe" ? apps::describe(none, argc, argv.data())
-                                                : apps::shapes(argc, argv.data());
+    int const status = app == "yolo-train"       ? commands::train(none, argc, argv.data())
+                       : app == "yolo-val"       ? commands::val(none, argc, argv.data())
+                       : app == "yolo-detect"    ? commands::detect(none, argc, argv.data())
+                       : app == "yolo-describe"  ? commands::describe(none, argc, argv.data())
+                       : app == "yolo-calibrate" ? commands::calibrate(none, argc, argv.data())
+                                                 : commands::shapes(argc, argv.data());
     std::cout.rdbuf(old_out), std::cerr.rdbuf(old_err);
     return {status, out.str(), err.str()};
 }
@@ -120,6 +121,7 @@ TEST_CASE("--help says the defaults") {
     says(call("yolo-val", {"--help"}).out, "--conf-thres FLOAT", "0.001");
     says(call("yolo-detect", {"--help"}).out, "--max-det INT", "1000");
     says(call("yolo-describe", {"--help"}).out, "--classes INT", "80");
+    says(call("yolo-calibrate", {"--help"}).out, "--batches INT", "16");
     says(call("yolo-shapes", {"--help"}).out, "--train INT", "400");
 }
 
@@ -149,9 +151,15 @@ TEST_CASE("a value that cannot work is one sentence that names the option, and e
              {"yolo-describe", "--epochs", "-1"},    {"yolo-shapes", "--imgsz", "0"},
              {"yolo-shapes", "--imgsz", "31"},       {"yolo-shapes", "--train", "-1"},
              {"yolo-shapes", "--val", "-1"},         {"yolo-shapes", "--seed", "-1"},
-             {"yolo-shapes", "--classes", "0"}}) {
+             {"yolo-shapes", "--classes", "0"},      {"yolo-calibrate", "--batches", "0"},
+             {"yolo-calibrate", "--imgsz", "0"},     {"yolo-calibrate", "--batch-size", "0"},
+             {"yolo-calibrate", "--workers", "-1"},  {"yolo-calibrate", "--adaround-steps", "0"},
+             {"yolo-calibrate", "--threads", "-1"},  {"yolo-calibrate", "--calibrate-on", "x"}}) {
         std::vector<std::string> arguments{c.option, c.value};
         if (c.app == "yolo-shapes") arguments.insert(arguments.end(), {"--output", output});
+        if (c.app == "yolo-calibrate")
+            arguments.insert(arguments.end(),
+                             {"--data", "d.yaml", "--weights", "w.pt", "--experiment", "stock"});
         if (c.app == "yolo-val") arguments.insert(arguments.end(), {"--data", "d.yaml", "--weights", "w.pt"});
         if (c.app == "yolo-detect") arguments.insert(arguments.end(), {"--source", "s", "--weights", "w.pt"});
         auto const said = call(c.app, arguments);

@@ -3,15 +3,13 @@
 #define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
+#include "commands.hpp"
+
 #include <yolo/apps/calibrate.hpp>
-#include <yolo/experiments.hpp>
 
 namespace {
 namespace apps = yolo::apps;
 namespace tools = qat::calibrate;
-// The official checkpoints compute SiLU.
-using stock_silu = yolo::experiments::stock::vary<"stock-silu", qat::SiLU>;
-using stock_relu = yolo::experiments::stock;
 
 struct Said {
     int status;
@@ -21,12 +19,10 @@ struct Said {
 template <class App> Said call(App app, std::vector<std::string> const& arguments) {
     std::vector<char const*> argv{"app"};
     for (auto const& argument : arguments) argv.push_back(argument.c_str());
-    static yolo::Catalogue const catalogue(
-        qat::catalogue<stock_silu, stock_relu, yolo::experiments::silu, yolo::experiments::relu>);
     std::ostringstream out, err;
     auto* const old_out = std::cout.rdbuf(out.rdbuf());
     auto* const old_err = std::cerr.rdbuf(err.rdbuf());
-    int const status = app(catalogue, static_cast<int>(argv.size()), argv.data());
+    int const status = app(commands::reference(), static_cast<int>(argv.size()), argv.data());
     std::cout.rdbuf(old_out), std::cerr.rdbuf(old_err);
     return {status, out.str(), err.str()};
 }
@@ -92,19 +88,20 @@ TEST_CASE("every unfit request is refused in one sentence") {
     support::TemporaryFolder folder;
     write(folder / "d.yaml", "train: .\nval: .\nnames: [a, b]\n");
     auto const ask = [&](std::string const& experiment) {
-        return call(apps::calibrate, {"--experiment", experiment, "--weights", (folder / "no.pt").string(),
-                                      "--data", (folder / "d.yaml").string()});
+        return call(commands::calibrate,
+                    {"--experiment", experiment, "--weights", (folder / "no.pt").string(), "--data",
+                     (folder / "d.yaml").string()});
     };
     CHECK(ask("silu").status == 1);
     CHECK(ask("silu").err.find("silu is a float experiment") != std::string::npos);
     CHECK(ask("stock").err.find("no.pt") != std::string::npos);
     CHECK(ask("other").err.find("known are") != std::string::npos);
-    CHECK(call(apps::calibrate, {"--experiment", "stock"}).status == 2);
-    CHECK(call(apps::calibrate, {"--help"}).out.find("--adaround-steps") != std::string::npos);
+    CHECK(call(commands::calibrate, {"--experiment", "stock"}).status == 2);
+    CHECK(call(commands::calibrate, {"--help"}).out.find("--adaround-steps") != std::string::npos);
 }
 
 TEST_CASE("a checkpoint of another activation is another network, and that is said") {
-    yolo::Catalogue const catalogue(qat::catalogue<stock_silu, stock_relu, yolo::experiments::silu>);
+    auto const& catalogue = commands::reference();
     auto const said = [&](char const* experiment) {
         return apps::detail::other_activation(catalogue, catalogue.find(experiment), "silu");
     };
@@ -121,33 +118,33 @@ TEST_SUITE("shared") {
         support::TemporaryFolder folder;
         auto const data = some_of_coco128(folder, 48).string();
         auto const file = [&](char const* name) { return (folder / name).string(); };
-        auto const said = call(apps::calibrate, {"--experiment",
-                                                 "stock-silu",
-                                                 "--weights",
-                                                 support::shared("data/weights/yolov5n.pt").string(),
-                                                 "--data",
-                                                 data,
-                                                 "--batches",
-                                                 "4",
-                                                 "--batch-size",
-                                                 "8",
-                                                 "--imgsz",
-                                                 "320",
-                                                 "--workers",
-                                                 "0",
-                                                 "--threads",
-                                                 "1",
-                                                 "--correct-bias",
-                                                 "--report",
-                                                 file("report.json"),
-                                                 "--plot",
-                                                 file("plot.png"),
-                                                 "--save",
-                                                 file("quantized.pt"),
-                                                 "--json",
-                                                 file("result.json"),
-                                                 "--device",
-                                                 "cpu"});
+        auto const said = call(commands::calibrate, {"--experiment",
+                                                     "stock-silu",
+                                                     "--weights",
+                                                     support::shared("data/weights/yolov5n.pt").string(),
+                                                     "--data",
+                                                     data,
+                                                     "--batches",
+                                                     "4",
+                                                     "--batch-size",
+                                                     "8",
+                                                     "--imgsz",
+                                                     "320",
+                                                     "--workers",
+                                                     "0",
+                                                     "--threads",
+                                                     "1",
+                                                     "--correct-bias",
+                                                     "--report",
+                                                     file("report.json"),
+                                                     "--plot",
+                                                     file("plot.png"),
+                                                     "--save",
+                                                     file("quantized.pt"),
+                                                     "--json",
+                                                     file("result.json"),
+                                                     "--device",
+                                                     "cpu"});
         std::cout << said.out;
         REQUIRE_MESSAGE(said.status == 0, said.err);
         auto const result = yolo::load_json(folder / "result.json");
@@ -166,9 +163,9 @@ TEST_SUITE("shared") {
             CHECK_FALSE(row.contains("finding"));
         }
         // yolo-val of what was saved finds the same.
-        auto const val = call(apps::val, {"--weights", file("quantized.pt"), "--data", data, "--imgsz", "320",
-                                          "--batch-size", "8", "--workers", "0", "--threads", "1", "--json",
-                                          file("val.json"), "--device", "cpu"});
+        auto const val = call(commands::val, {"--weights", file("quantized.pt"), "--data", data, "--imgsz",
+                                              "320", "--batch-size", "8", "--workers", "0", "--threads", "1",
+                                              "--json", file("val.json"), "--device", "cpu"});
         REQUIRE_MESSAGE(val.status == 0, val.err);
         CHECK(yolo::load_json(folder / "val.json")["map"] == after);
     }

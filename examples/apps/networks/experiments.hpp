@@ -13,6 +13,7 @@ QAT_NETWORK(extern, silu)
 QAT_NETWORK(extern, relu)
 QAT_NETWORK(extern, relu6)
 QAT_NETWORK(extern, stock)
+QAT_NETWORK(extern, stock_silu)
 QAT_NETWORK(extern, exp1)
 QAT_NETWORK(extern, exp2)  // exp3 and exp2_as_run differ in schedule only: the same network
 #endif

@@ -4,5 +4,6 @@
 #include "experiments.hpp"
 
 QAT_NETWORK(, stock)
+QAT_NETWORK(, stock_silu)
 QAT_NETWORK(, exp1)
 QAT_NETWORK(, exp2)

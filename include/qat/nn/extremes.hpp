@@ -7,10 +7,92 @@
 #include <qat/ops/squared_error.hpp>
 #include <qat/torch.hpp>
 
+#include <algorithm>
+#include <cmath>
 #include <limits>
 #include <utility>
 
 namespace qat::nn {
+namespace detail {
+
+struct Lesser {
+    torch::Tensor operator()(torch::Tensor const& a, torch::Tensor const& b) const {
+        return torch::minimum(a, b);
+    }
+    float operator()(float a, float b) const { return std::min(a, b); }
+};
+struct Greater {
+    torch::Tensor operator()(torch::Tensor const& a, torch::Tensor const& b) const {
+        return torch::maximum(a, b);
+    }
+    float operator()(float a, float b) const { return std::max(a, b); }
+};
+
+// A hundred grids follow a hundred ranges in every step; on the CPU a torch operator costs more than the arithmetic of a
+// whole range. What follows does the same with loops there, and with operators on devices.
+
+/// An end of a range by torch's operators: see Extremes::follow. In place.
+template <class O, class Extreme>
+void follow_by_operators(torch::Tensor const& range, torch::Tensor const& seen, Extreme extreme) {
+    torch::NoGradGuard no_grad;
+    auto const followed = torch::where(torch::isinf(range), seen, O::follow(range, seen, extreme));
+    range.copy_(torch::where(torch::isfinite(seen), followed, range));
+}
+
+/// range, seen: [] or [G] each, float32. In place.
+template <class O, class Extreme>
+void follow(torch::Tensor const& range, torch::Tensor const& seen, Extreme extreme) {
+    if constexpr (requires(float x) { O::follow(x, x, extreme); }) {
+        if (range.is_cpu() && seen.is_cpu()) {
+            auto const values = seen.contiguous();
+            auto const* const in = values.template data_ptr<float>();
+            auto* const end = range.template data_ptr<float>();
+            for (std::int64_t i = 0; i < range.numel(); ++i)
+                if (std::isfinite(in[i]))
+                    end[i] = std::isinf(end[i]) ? in[i] : O::follow(end[i], in[i], extreme);
+            return;
+        }
+    }
+    follow_by_operators<O>(range, seen, extreme);
+}
+
+/// [] or [G], bool
+inline torch::Tensor both_finite(torch::Tensor const& a, torch::Tensor const& b) {
+    if (!a.is_cpu()) return torch::isfinite(a) & torch::isfinite(b);
+    auto const result = torch::empty(a.sizes(), torch::kBool);
+    for (std::int64_t i = 0; i < a.numel(); ++i)
+        result.data_ptr<bool>()[i] =
+            std::isfinite(a.data_ptr<float>()[i]) && std::isfinite(b.data_ptr<float>()[i]);
+    return result;
+}
+
+/// to = known ? from : to, element by element.
+inline void adopt(torch::Tensor const& to, torch::Tensor const& from, torch::Tensor const& known) {
+    torch::NoGradGuard no_grad;
+    if (!to.is_cpu() || !from.is_contiguous()) {
+        to.copy_(torch::where(known, from, to));
+        return;
+    }
+    auto const copy = [&]<class T>(T* out, T const* in) {
+        for (std::int64_t i = 0; i < to.numel(); ++i)
+            if (known.data_ptr<bool>()[i]) out[i] = in[i];
+    };
+    if (to.scalar_type() == torch::kInt)
+        copy(to.data_ptr<std::int32_t>(), from.data_ptr<std::int32_t>());
+    else
+        copy(to.data_ptr<float>(), from.data_ptr<float>());
+}
+
+inline torch::Tensor finite_or_zero(torch::Tensor const& x) {
+    if (!x.is_cpu()) return torch::where(torch::isfinite(x), x, torch::zeros_like(x));
+    auto const result = torch::empty(x.sizes());
+    for (std::int64_t i = 0; i < x.numel(); ++i) {
+        auto const value = x.data_ptr<float>()[i];
+        result.data_ptr<float>()[i] = std::isfinite(value) ? value : 0.0f;
+    }
+    return result;
+}
+}  // namespace detail
 
 /// What is seen is collected until follow(), which lets the range take it in once, as the observer says; so a grid that
 /// several producers share sees the union of a step.
@@ -53,26 +135,17 @@ public:
             return false;
         } else {
             if (!seen_min_.defined()) return false;
-            torch::NoGradGuard no_grad;
-            auto const next = [](torch::Tensor const& old, torch::Tensor const& seen, auto extreme) {
-                auto const followed = torch::where(torch::isinf(old), seen, O::follow(old, seen, extreme));
-                return torch::where(torch::isfinite(seen), followed, old);
-            };
-            min_.copy_(next(min_, std::exchange(seen_min_, {}),
-                            [](auto const& a, auto const& b) { return torch::minimum(a, b); }));
-            max_.copy_(next(max_, std::exchange(seen_max_, {}),
-                            [](auto const& a, auto const& b) { return torch::maximum(a, b); }));
+            auto const min = std::exchange(seen_min_, {}), max = std::exchange(seen_max_, {});
+            detail::follow<O>(min_, min, detail::Lesser{});
+            detail::follow<O>(max_, max, detail::Greater{});
             return true;
         }
     }
 
-    torch::Tensor known() const { return torch::isfinite(min_) & torch::isfinite(max_); }  // [] or [G], bool
+    torch::Tensor known() const { return detail::both_finite(min_, max_); }  // [] or [G], bool
     RangeTensors range() const { return {min_, max_}; }
     GridTensors choose(Levels levels) const {  // meaningful where known()
-        torch::NoGradGuard no_grad;
-        auto const k = known();
-        return choose_grid<Spec>(torch::where(k, min_, torch::zeros_like(min_)),
-                                 torch::where(k, max_, torch::zeros_like(max_)), levels);
+        return choose_grid<Spec>(detail::finite_or_zero(min_), detail::finite_or_zero(max_), levels);
     }
     void forget() { seen_min_.reset(), seen_max_.reset(); }  // what was seen since the last follow
 

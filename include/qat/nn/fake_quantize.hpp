@@ -264,8 +264,7 @@ private:
         torch::NoGradGuard no_grad;
         auto const known = observation_->known();
         auto const grid = observation_->choose(levels);
-        scale.copy_(torch::where(known, grid.scale, scale));
-        zero_point.copy_(torch::where(known, grid.zero_point, zero_point));
+        detail::adopt(scale, grid.scale, known), detail::adopt(zero_point, grid.zero_point, known);
     }
 };
 template <QuantizerSpec Spec> using FakeQuantize = Handle<FakeQuantizeImpl<Spec>>;

@@ -24,26 +24,55 @@ inline torch::Tensor exponent(torch::Tensor const& x, Toward way) {
 }
 
 namespace detail {
+// How a specification chooses grids, as values: what uses it is compiled once.
+struct GridRule {
+    bool is_signed, symmetric, power_of_two;
+    Toward way;  // of a power of two
+    ScaleZero (*one)(float, float, Levels);
+};
+template <class Spec> constexpr GridRule grid_rule() {
+    GridRule rule{Spec::format::is_signed, Spec::scheme::symmetric, Spec::scale::power_of_two, Toward::up,
+                  &choose_grid<Spec>};
+    if constexpr (Spec::scale::power_of_two) rule.way = Spec::scale::way;
+    return rule;
+}
+
 // By torch's operators. Divisors are tensors: by a number CUDA multiplies with its rounded reciprocal.
-template <class Spec> GridTensors choose_grid_on_device(torch::Tensor min, torch::Tensor max, Levels levels) {
-    constexpr bool is_signed = Spec::format::is_signed;
+inline GridTensors choose_grid_on_device(GridRule const& rule, torch::Tensor min, torch::Tensor max,
+                                         Levels levels) {
+    bool const is_signed = rule.is_signed;
     auto const lo = static_cast<double>(levels.lo), hi = static_cast<double>(levels.hi);
     min = min.clamp_max(0), max = max.clamp_min(0);
     auto const by = [](torch::Tensor const& t, double divisor) { return t / torch::full_like(t, divisor); };
-    if constexpr (Spec::scheme::symmetric) {
+    if (rule.symmetric) {
         auto const reach = is_signed ? torch::maximum(-min, max) : max;
         auto const zero = torch::zeros(reach.sizes(), reach.options().dtype(torch::kInt));
-        if constexpr (Spec::scale::power_of_two) {
-            auto const k = exponent(reach.clamp_min(smallest_scale * (hi + 1)), Spec::scale::way);
-            return {torch::ldexp(torch::ones_like(reach), k) / (hi + 1), zero};
-        } else {
+        if (!rule.power_of_two)
             return {by(reach, is_signed ? (hi - lo) / 2 : hi).clamp_min(smallest_scale), zero};
-        }
-    } else {
-        auto const scale = by(max - min, hi - lo).clamp_min(smallest_scale);
-        auto const zero = lo - torch::round(min / scale);
-        return {scale, zero.clamp(lo, hi).to(torch::kInt)};
+        auto const k = exponent(reach.clamp_min(smallest_scale * (hi + 1)), rule.way);
+        return {torch::ldexp(torch::ones_like(reach), k) / (hi + 1), zero};
     }
+    auto const scale = by(max - min, hi - lo).clamp_min(smallest_scale);
+    auto const zero = lo - torch::round(min / scale);
+    return {scale, zero.clamp(lo, hi).to(torch::kInt)};
+}
+
+inline GridTensors choose_grid(GridRule const& rule, torch::Tensor const& min, torch::Tensor const& max,
+                               Levels levels) {
+    torch::NoGradGuard no_grad;
+    if (!min.is_cpu()) return choose_grid_on_device(rule, min, max, levels);
+    GridTensors const grid{
+        torch::empty_like(min, torch::MemoryFormat::Contiguous),
+        torch::empty_like(min, min.options().dtype(torch::kInt), torch::MemoryFormat::Contiguous)};
+    auto const lower = min.contiguous(), upper = max.contiguous();
+    auto const *low = lower.data_ptr<float>(), *high = upper.data_ptr<float>();
+    auto* scale = grid.scale.data_ptr<float>();
+    auto* zero = grid.zero_point.data_ptr<std::int32_t>();
+    for (std::int64_t c = 0; c < min.numel(); ++c) {
+        auto const g = rule.one(low[c], high[c], levels);
+        scale[c] = g.scale, zero[c] = g.zero_point;
+    }
+    return grid;
 }
 }  // namespace detail
 
@@ -52,20 +81,7 @@ template <class Spec> GridTensors choose_grid_on_device(torch::Tensor min, torch
 template <class Spec>
 GridTensors choose_grid(torch::Tensor const& min, torch::Tensor const& max,
                         Levels levels = levels_of<typename Spec::format>) {
-    torch::NoGradGuard no_grad;
-    if (!min.is_cpu()) return detail::choose_grid_on_device<Spec>(min, max, levels);
-    GridTensors const grid{
-        torch::empty_like(min, torch::MemoryFormat::Contiguous),
-        torch::empty_like(min, min.options().dtype(torch::kInt), torch::MemoryFormat::Contiguous)};
-    auto const lower = min.contiguous(), upper = max.contiguous();
-    auto const *low = lower.template data_ptr<float>(), *high = upper.template data_ptr<float>();
-    auto* scale = grid.scale.template data_ptr<float>();
-    auto* zero = grid.zero_point.template data_ptr<std::int32_t>();
-    for (std::int64_t c = 0; c < min.numel(); ++c) {
-        auto const g = choose_grid<Spec>(low[c], high[c], levels);
-        scale[c] = g.scale, zero[c] = g.zero_point;
-    }
-    return grid;
+    return detail::choose_grid(detail::grid_rule<Spec>(), min, max, levels);
 }
 
 }  // namespace qat

@@ -147,8 +147,8 @@ inline std::optional<Codes> encode(torch::Tensor const& tensor, Codes const& gri
         std::array<float, block_size> y;
         std::array<std::uint8_t, block_size> flags;
         // Any rounding finds the code of a number that has one.
-        quantize_block<Identity, Quantizer<Int<8>, PerTensorAffine>>(set, in + from, n, grids.row(), {},
-                                                                     y.data(), flags.data(), out + from);
+        quantize_block<Identity, HalfEven, false>(set, in + from, n, grids.row(), {}, false, y.data(),
+                                                  flags.data(), out + from);
         if (run_with<DifferKernel>(set, in + from, static_cast<float const*>(y.data()), n) != 0)
             lies_there = false;
     });

@@ -78,35 +78,49 @@ struct Place {
     torch::Tensor inside;  // bool: whether it was there before clamping                   x's shape
 };
 
+/// Policies as values, so that what follows is compiled once.
+struct Rule {
+    torch::Tensor (*value)(torch::Tensor const&);   // of the activation
+    torch::Tensor (*passes)(torch::Tensor const&);  // likewise
+    torch::Tensor (*round)(torch::Tensor const&, cuda::Request const&);
+    bool passes_outside;
+    std::int64_t axis;  // of the channels; -1: one grid for the tensor
+};
+template <class Activation, class Spec> constexpr Rule rule() {
+    return {
+        [](torch::Tensor const& x) { return value(Activation{}, x); },
+        [](torch::Tensor const& x) { return passes(Activation{}, x); },
+        [](torch::Tensor const& t, cuda::Request const& r) { return round(typename Spec::rounding{}, t, r); },
+        Spec::estimator::passes_outside, axis_of<typename Spec::scheme>()};
+}
+
 /// quantize of core/arithmetic.hpp. act: float32.
-template <class Rounding>
-Place place(torch::Tensor const& act, GridTensors const& grid, std::int64_t axis, Levels levels,
-            cuda::Request const& request) {
+inline Place place(Rule const& rule, torch::Tensor const& act, GridTensors const& grid, Levels levels,
+                   cuda::Request const& request) {
+    auto const axis = rule.axis;
     auto const scale = along(grid.scale, act, axis), zero = along(grid.zero_point, act, axis);
     auto const low = (levels.lo - zero).to(torch::kFloat), high = (levels.hi - zero).to(torch::kFloat);
     auto const t = act * scale.reciprocal();
     auto const safe = torch::where(torch::isnan(t), low - 1, t);
     auto const near = torch::minimum(torch::maximum(safe, low - 1), high + 1);
-    auto const r = round(Rounding{}, near, request);
+    auto const r = rule.round(near, request);
     auto const code = torch::minimum(torch::maximum(r, low), high);
     return {scale, low, code, r == code};
 }
 
 // y = s * c ; dy/dx = 1 where inside (or everywhere, if the estimator passes outside) and the activation passes
-template <class Activation, class Spec>
-struct QuantizeFunction : torch::autograd::Function<QuantizeFunction<Activation, Spec>> {
+struct QuantizeFunction : torch::autograd::Function<QuantizeFunction> {
     static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
                                                   torch::Tensor const& x, torch::Tensor const& scale,
-                                                  torch::Tensor const& zero_point, Levels levels,
+                                                  torch::Tensor const& zero_point, Rule rule, Levels levels,
                                                   cuda::Request request) {
-        constexpr std::int64_t axis = Spec::scheme::per_channel ? Spec::scheme::axis : -1;
         auto const dense = x.is_non_overlapping_and_dense() ? x : x.contiguous();
         auto const in = dense.to(torch::kFloat);
-        auto const act = value(Activation{}, in);
-        if (request.seen) *request.seen = range<typename Spec::scheme>(act);
-        auto const p = place<typename Spec::rounding>(act, {scale, zero_point}, axis, levels, request);
-        auto mask = passes(Activation{}, in);
-        if (!Spec::estimator::passes_outside) mask = mask.defined() ? mask & p.inside : p.inside;
+        auto const act = rule.value(in);
+        if (request.seen) *request.seen = qat::detail::range(act, rule.axis);
+        auto const p = place(rule, act, {scale, zero_point}, levels, request);
+        auto mask = rule.passes(in);
+        if (!rule.passes_outside) mask = mask.defined() ? mask & p.inside : p.inside;
         context->saved_data["type"] = static_cast<std::int64_t>(x.scalar_type());
         context->save_for_backward({mask});
         auto const y = p.scale * p.code;
@@ -122,27 +136,26 @@ struct QuantizeFunction : torch::autograd::Function<QuantizeFunction<Activation,
         auto const& dy = gradients[0];
         auto const dx = mask.defined() ? torch::where(mask, dy, torch::zeros_like(dy)) : dy;
         auto const type = static_cast<torch::ScalarType>(context->saved_data["type"].toInt());
-        return {dx.to(type), {}, {}, {}, {}};
+        return {dx.to(type), {}, {}, {}, {}, {}};
     }
 };
 
 /// requires x float32, float16 or bfloat16; scale float32 and zero_point int32, [] or [C], on x's device.
 /// ensures float32 in x's shape. Empty tensors are fine. Waits for the device only where rounding is stochastic.
+inline cuda::Quantized activate_and_quantize(Rule const& rule, torch::Tensor const& x,
+                                             GridTensors const& grid, Levels levels,
+                                             cuda::Request const& request) {
+    TORCH_CHECK(!request.codes || levels.hi - levels.lo <= 255, "activate_and_quantize: codes of ",
+                levels.hi - levels.lo + 1, " levels do not fit a byte; want 256 levels at most");
+    auto const result = QuantizeFunction::apply(x, grid.scale, grid.zero_point, rule, levels, request);
+    return {result[0], request.codes ? result[1] : torch::Tensor()};
+}
+
 template <class Activation, QuantizerSpec Spec>
 cuda::Quantized activate_and_quantize(torch::Tensor const& x, GridTensors const& grid, Levels levels,
                                       cuda::Request const& request) {
     static_assert(fuses<Activation>, "apply activate() first and pass Identity");
-    TORCH_CHECK(!request.codes || levels.hi - levels.lo <= 255, "activate_and_quantize: codes of ",
-                levels.hi - levels.lo + 1, " levels do not fit a byte; want 256 levels at most");
-    auto const result =
-        QuantizeFunction<Activation, Spec>::apply(x, grid.scale, grid.zero_point, levels, request);
-    return {result[0], request.codes ? result[1] : torch::Tensor()};
-}
-
-/// The extremes of act(x).                                                                          [] or [C] each
-template <class Activation, class Scheme> RangeTensors activated_range(torch::Tensor const& x) {
-    torch::NoGradGuard no_grad;
-    return range<Scheme>(value(Activation{}, x.to(torch::kFloat)));
+    return activate_and_quantize(rule<Activation, Spec>(), x, grid, levels, request);
 }
 
 }  // namespace qat::fallback

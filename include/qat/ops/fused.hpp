@@ -29,11 +29,31 @@ inline std::uint64_t draw_seed() {
     return static_cast<std::uint64_t>(torch::randint(0, most, {1}, torch::kLong).item<std::int64_t>());
 }
 
-/// The part that knows no policies. axis: of the channels; -1: per tensor.
-inline torch::Tensor quantize_on_cpu(torch::Tensor const& x, GridTensors const& grid, Levels levels,
-                                     FusedOptions const& o, std::int64_t axis, QuantizeBlock quantize,
-                                     EndsOfBlock ends, bool noise) {
+/// Policies as values: what uses it is compiled once.
+struct FusedRule {
+    QuantizeBlock quantize;
+    EndsOfBlock ends;
+    bool passes_outside, stochastic;
+    std::int64_t axis;  // of the channels; -1: one grid for the tensor
+    cuda::Rule elsewhere;
+};
+template <class Activation, QuantizerSpec Spec> constexpr FusedRule fused_rule() {
+    using S = typename Spec::scheme;
+    using R = typename Spec::rounding;
+    return {&quantize_block<Activation, R, S::per_channel>,
+            &ends_of_block<Activation>,
+            Spec::estimator::passes_outside,
+            R::stochastic,
+            axis_of<S>(),
+            cuda::rule<std::conditional_t<fallback::fuses<Activation>, Activation, Identity>, Spec>()};
+}
+
+inline torch::Tensor quantize_on_cpu(FusedRule const& rule, torch::Tensor const& x, GridTensors const& grid,
+                                     Levels levels, FusedOptions const& o) {
     TORCH_CHECK(x.scalar_type() == torch::kFloat, "quantize: x is ", x.scalar_type(), ", want float32");
+    auto const axis = rule.axis;
+    auto const ends = o.seen && axis < 0 ? rule.ends : nullptr;
+    if (o.seen && axis >= 0) *o.seen = range_on_cpu(x, axis, rule.ends);
     bool const may_differentiate = torch::GradMode::is_enabled();
     bool const differentiates = may_differentiate && x.requires_grad();
     bool const carries = may_differentiate && o.codes && Codes::fit(levels);
@@ -54,13 +74,29 @@ inline torch::Tensor quantize_on_cpu(torch::Tensor const& x, GridTensors const& 
         pass.x = in.data_ptr<float>(), pass.y = y.data_ptr<float>(), pass.n = in.numel();
         if (mask.defined()) pass.mask = mask.data_ptr<std::uint8_t>();
         if (codes) pass.codes = codes->values.data_ptr<std::uint8_t>();
-        pass.quantize = quantize, pass.ends = ends;
-        if (noise) pass.seed = draw_seed();
+        pass.quantize = rule.quantize, pass.passes_outside = rule.passes_outside, pass.ends = ends;
+        if (rule.stochastic && o.noise) pass.seed = draw_seed();
         auto const [min, max] = perform(pass, grids_of(in, grid, levels, axis)).range();
-        if (ends) *o.seen = {torch::full({}, min), torch::full({}, max)};
+        if (ends) *o.seen = {scalar(min), scalar(max)};
     }
     if (!differentiates && !carries) return y;
     return MaskedGradient::record(y, x, std::move(mask), std::move(codes));
+}
+
+inline torch::Tensor quantize_elsewhere(FusedRule const& rule, torch::Tensor const& x,
+                                        GridTensors const& grid, Levels levels, FusedOptions const& o) {
+    bool const noise = rule.stochastic && o.noise;
+    bool const carries = o.codes && Codes::fit(levels) && torch::GradMode::is_enabled();
+    auto const result = cuda::activate_and_quantize(rule.elsewhere, x, grid, levels,
+                                                    {.reuse = o.storage == Storage::reuse && exclusive(x),
+                                                     .seen = o.seen,
+                                                     .codes = carries,
+                                                     .noise = noise,
+                                                     .seed = noise ? draw_seed() : 0});
+    if (!carries) return result.y;
+    return MaskedGradient::record(
+        result.y.tensor_data(), result.y, {},
+        Codes{result.codes, grid.scale.detach().clone(), grid.zero_point.clone(), levels, rule.axis});
 }
 }  // namespace detail
 
@@ -73,36 +109,17 @@ template <class Activation, QuantizerSpec Spec>
 torch::Tensor activate_and_quantize(torch::Tensor const& x, GridTensors const& grid,
                                     Levels levels = levels_of<typename Spec::format>,
                                     FusedOptions const& o = {}) {
-    using S = typename Spec::scheme;
     if constexpr (!Activation::masks) {
         auto before = o;
         before.storage = Storage::reuse;  // if nobody saved it
         return activate_and_quantize<Identity, Spec>(activate(Activation{}, x), grid, levels, before);
     } else {
-        bool const noise = Spec::rounding::stochastic && o.noise;
-        if (x.is_cpu()) {
-            constexpr std::int64_t axis = S::per_channel ? S::axis : -1;
-            auto ends = o.seen && !S::per_channel ? &detail::ends_of_block<Activation> : nullptr;
-            if (o.seen && S::per_channel) {
-                torch::NoGradGuard no_grad;
-                *o.seen = detail::range_on_cpu<Activation, S>(x);
-            }
-            return detail::quantize_on_cpu(x, grid, levels, o, axis,
-                                           &detail::quantize_block<Activation, Spec>, ends, noise);
-        }
-        bool const carries = o.codes && Codes::fit(levels) && torch::GradMode::is_enabled();
-        auto const result = cuda::activate_and_quantize<Activation, Spec>(
-            x, grid, levels,
-            {.reuse = o.storage == Storage::reuse && detail::exclusive(x),
-             .seen = o.seen,
-             .codes = carries,
-             .noise = noise,
-             .seed = noise ? detail::draw_seed() : 0});
-        if (!carries) return result.y;
-        return detail::MaskedGradient::record(result.y.tensor_data(), result.y, {},
-                                              Codes{result.codes, grid.scale.detach().clone(),
-                                                    grid.zero_point.clone(), levels,
-                                                    S::per_channel ? S::axis : -1});
+        if (x.is_cpu())
+            return detail::quantize_on_cpu(detail::fused_rule<Activation, Spec>(), x, grid, levels, o);
+        if constexpr (!fallback::fuses<Activation>)  // a masking activation of a user's own
+            return activate_and_quantize<Identity, Spec>(activate(Activation{}, x), grid, levels, o);
+        else
+            return detail::quantize_elsewhere(detail::fused_rule<Activation, Spec>(), x, grid, levels, o);
     }
 }
 
@@ -113,7 +130,7 @@ template <class Activation, class Scheme> RangeTensors activated_range(torch::Te
         return range<Scheme>(activate(Activation{}, x));
     } else {
         if (x.is_cpu() && x.scalar_type() == torch::kFloat)
-            return detail::range_on_cpu<Activation, Scheme>(x);
+            return detail::range_on_cpu(x, axis_of<Scheme>(), &detail::ends_of_block<Activation>);
         if (x.is_cpu()) return range<Scheme>(activate(Activation{}, x));
         return cuda::activated_range<Activation, Scheme>(x);
     }

@@ -62,23 +62,22 @@ inline std::uint8_t code_byte(float code, float low) {
 // ---- what depends on policies ----------------------------------------------------------------------------------
 
 /// y[i] = act(x[i]) on its grid. y may be x. If flags: whether the gradient passes, 0 or 1. If codes: c - low.
-template <class Activation, class Spec, bool Spread, bool Flags, bool Codes, bool Noisy>
+/// outside: whether the gradient passes where the code was clamped.
+template <class Activation, class Rounding, bool Spread, bool Flags, bool Codes, bool Noisy>
 struct QuantizeKernel {
-    [[gnu::always_inline]] static void run(float const* x, std::int64_t n, GridRow g, Noise noise, float* y,
-                                           std::uint8_t* flags, std::uint8_t* codes) {
+    [[gnu::always_inline]] static void run(float const* x, std::int64_t n, GridRow g, Noise noise,
+                                           bool outside, float* y, std::uint8_t* flags, std::uint8_t* codes) {
         auto const keep = [=](std::int64_t i, float scale, float low, Code code) {
-            if constexpr (Flags)
-                flags[i] = (Spec::estimator::passes_outside | code.inside) & Activation::passes(x[i]);
+            if constexpr (Flags) flags[i] = (outside | code.inside) & Activation::passes(x[i]);
             if constexpr (Codes) codes[i] = code_byte(code.value, low);
             y[i] = dequantize(code.value, scale);
         };
         auto const code = [=](std::int64_t i, float inverse, Bounds b) {
-            using R = typename Spec::rounding;
             if constexpr (Noisy)
-                return quantize<R>(Activation::value(x[i]), inverse, b,
-                                   qat::noise(noise.key, noise.first + static_cast<std::uint32_t>(i)));
+                return quantize<Rounding>(Activation::value(x[i]), inverse, b,
+                                          qat::noise(noise.key, noise.first + static_cast<std::uint32_t>(i)));
             else
-                return quantize<R>(Activation::value(x[i]), inverse, b);
+                return quantize<Rounding>(Activation::value(x[i]), inverse, b);
         };
         if constexpr (Spread) {
 #pragma omp simd
@@ -90,24 +89,25 @@ struct QuantizeKernel {
 #pragma omp simd
             for (std::int64_t i = 0; i < n; ++i) keep(i, scale, b.low, code(i, inverse, b));
         }
-        (void)noise, (void)flags, (void)codes;
+        (void)noise, (void)outside, (void)flags, (void)codes;
     }
 };
 
-/// n <= block_size. flags: null if no mask is wanted. codes: or null; requires flags.
-template <class Activation, class Spec>
-void quantize_block(InstructionSet set, float const* x, std::int64_t n, GridRow g, Noise noise, float* y,
-                    std::uint8_t* flags, std::uint8_t* codes) {
+/// n <= block_size. flags: null if no mask is wanted. codes: or null; requires flags. Spreads: g may be spread.
+template <class Activation, class Rounding, bool Spreads>
+void quantize_block(InstructionSet set, float const* x, std::int64_t n, GridRow g, Noise noise, bool outside,
+                    float* y, std::uint8_t* flags, std::uint8_t* codes) {
     auto const run =
         [=]<bool Spread, bool Flags, bool Codes>(std::integer_sequence<bool, Spread, Flags, Codes>,
                                                  std::uint8_t* f, std::uint8_t* c) {
-        if constexpr (Spec::rounding::stochastic)
+        if constexpr (Rounding::stochastic)
             if (noise.wanted)
-                return run_with<QuantizeKernel<Activation, Spec, Spread, Flags, Codes, true>>(set, x, n, g,
-                                                                                              noise, y, f, c);
-        run_with<QuantizeKernel<Activation, Spec, Spread, Flags, Codes, false>>(set, x, n, g, noise, y, f, c);
+                return run_with<QuantizeKernel<Activation, Rounding, Spread, Flags, Codes, true>>(
+                    set, x, n, g, noise, outside, y, f, c);
+        run_with<QuantizeKernel<Activation, Rounding, Spread, Flags, Codes, false>>(set, x, n, g, noise,
+                                                                                    outside, y, f, c);
     };
-    if constexpr (Spec::scheme::per_channel)
+    if constexpr (Spreads)
         if (g.spread) {  // rare: one kernel does for all
             std::array<std::uint8_t, block_size> no_flags, no_codes;
             return run(std::integer_sequence<bool, true, true, true>{}, flags ? flags : no_flags.data(),
@@ -117,7 +117,7 @@ void quantize_block(InstructionSet set, float const* x, std::int64_t n, GridRow 
     if (flags) return run(std::integer_sequence<bool, false, true, false>{}, flags, codes);
     run(std::integer_sequence<bool, false, false, false>{}, flags, codes);
 }
-using QuantizeBlock = void (*)(InstructionSet, float const*, std::int64_t, GridRow, Noise, float*,
+using QuantizeBlock = void (*)(InstructionSet, float const*, std::int64_t, GridRow, Noise, bool, float*,
                                std::uint8_t*, std::uint8_t*);
 
 /// Takes in act(x). The lanes are in registers while it runs.

@@ -87,6 +87,7 @@ struct Pass {
     std::uint8_t* mask = nullptr;   // mask_bytes(n), or null
     std::uint8_t* codes = nullptr;  // n, or null
     QuantizeBlock quantize = nullptr;
+    bool passes_outside = false;        // the gradient passes where the code was clamped as well
     EndsOfBlock ends = nullptr;         // null: the extremes are not wanted
     std::optional<std::uint64_t> seed;  // of the noise of a stochastic rounding; none: it rounds without
 };
@@ -104,8 +105,8 @@ inline Ends perform(Pass const& p, Grids const& grids, InstructionSet set = best
             if (p.seed)  // 2^32 is a multiple of the block: its elements share a page
                 noise = {true, noise_key(*p.seed, static_cast<std::uint32_t>(place >> 32)),
                          static_cast<std::uint32_t>(place)};
-            p.quantize(set, p.x + first, length, row, noise, p.y + first, flags ? flags + at : nullptr,
-                       p.codes ? p.codes + first : nullptr);
+            p.quantize(set, p.x + first, length, row, noise, p.passes_outside, p.y + first,
+                       flags ? flags + at : nullptr, p.codes ? p.codes + first : nullptr);
         });
         if (p.mask) {
             auto const bytes = mask_bytes(n);

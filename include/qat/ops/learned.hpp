@@ -20,47 +20,48 @@ inline torch::Tensor inward(torch::Tensor const& gradient, torch::Tensor const& 
 }
 
 // From sums over elements to gradients.                                                               [] or [C], float32
-template <LearningSpec Spec>
-std::pair<torch::Tensor, torch::Tensor> finish(LearnedGradients const& sums, LearnedTensors const& learned,
-                                               GridTensors const& grid, Levels levels, std::int64_t shares) {
-    constexpr auto learns = Spec::estimator::learns;
+inline std::pair<torch::Tensor, torch::Tensor> finish(Learns learns, LearnedGradients const& sums,
+                                                      LearnedTensors const& learned, GridTensors const& grid,
+                                                      Levels levels, std::int64_t shares) {
     auto const lo = static_cast<double>(levels.lo), hi = static_cast<double>(levels.hi);
     auto const& p = learned.parameter;
     auto const narrow = [](torch::Tensor const& t) { return t.to(torch::kFloat); };
-    if constexpr (learns == Learns::clip) {
+    if (learns == Learns::clip) {
         auto const steps = static_cast<float>(hi);
         return {inward(narrow(sums.parameter), p, smallest_scale * steps, largest_scale * steps), {}};
-    } else if constexpr (learns == Learns::log2_threshold) {
+    }
+    if (learns == Learns::log2_threshold) {
         constexpr double ln2 = 0.693147180559945309;
         double const least = exponent(smallest_scale * static_cast<float>(levels.hi + 1), Ceil);
         return {inward(narrow(sums.parameter * grid.scale.to(torch::kDouble) * ln2), p, least - 1, 128), {}};
-    } else {
-        double const factor = 1 / std::sqrt(static_cast<double>(std::max<std::int64_t>(shares, 1)) * hi);
-        auto const step = inward(narrow(sums.parameter * factor), p, smallest_scale, largest_scale);
-        if constexpr (learns == Learns::step)
-            return {step, {}};
-        else
-            return {step,
-                    inward(narrow(sums.offset * factor), learned.offset / grid.scale, -hi - 0.5, 0.5 - lo)};
     }
+    double const factor = 1 / std::sqrt(static_cast<double>(std::max<std::int64_t>(shares, 1)) * hi);
+    auto const step = inward(narrow(sums.parameter * factor), p, smallest_scale, largest_scale);
+    if (learns == Learns::step) return {step, {}};
+    return {step, inward(narrow(sums.offset * factor), learned.offset / grid.scale, -hi - 0.5, 0.5 - lo)};
 }
 
-template <LearningSpec Spec> struct LearnedFunction : torch::autograd::Function<LearnedFunction<Spec>> {
+struct LearnedFunction : torch::autograd::Function<LearnedFunction> {
+    using Rule = LearnedRule (*)();  // constant functions: what a node can remember
+
     static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor const& input,
-                                 torch::Tensor const& parameter, torch::Tensor const& offset, std::int64_t lo,
-                                 std::int64_t hi, std::int64_t shares) {
-        auto const x =
-            Spec::scheme::per_channel || !input.is_non_overlapping_and_dense() ? input.contiguous() : input;
-        auto const grid = grid_of_parameter<Spec>({parameter, offset}, {lo, hi});
+                                 torch::Tensor const& parameter, torch::Tensor const& offset, Rule rule_of,
+                                 Levels levels, std::int64_t shares) {
+        auto const rule = rule_of();
+        auto const x = rule.axis >= 0 || !input.is_non_overlapping_and_dense() ? input.contiguous() : input;
+        auto const grid = grid_of_parameter(rule.parameter, {parameter, offset}, levels);
         context->save_for_backward({x, parameter, offset, grid.scale, grid.zero_point});
-        context->saved_data["lo"] = lo, context->saved_data["hi"] = hi,
+        context->saved_data["rule"] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(rule_of));
+        context->saved_data["lo"] = levels.lo, context->saved_data["hi"] = levels.hi,
         context->saved_data["shares"] = shares;
-        return x.is_cpu() ? learned_forward_cpu<Spec>(x, grid, {lo, hi})
-                          : learned_forward_device<Spec>(x, grid, {lo, hi});
+        return x.is_cpu() ? learned_forward_cpu(rule, x, grid, levels)
+                          : learned_forward_device(rule, x, grid, levels);
     }
 
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                    torch::autograd::variable_list const& gradients) {
+        auto const rule =
+            reinterpret_cast<Rule>(static_cast<std::intptr_t>(context->saved_data["rule"].toInt()))();
         auto const saved = context->get_saved_variables();
         auto const x = saved[0];
         LearnedTensors const learned{saved[1].contiguous(), saved[2]};
@@ -68,14 +69,37 @@ template <LearningSpec Spec> struct LearnedFunction : torch::autograd::Function<
         Levels const levels{context->saved_data["lo"].toInt(), context->saved_data["hi"].toInt()};
         auto dy = gradients[0];
         if (dy.strides() != x.strides()) dy = torch::empty_like(x).copy_(dy);
-        auto const sums = x.is_cpu() ? learned_backward_cpu<Spec>(x, dy, grid, learned.parameter, levels,
-                                                                  context->needs_input_grad(0))
-                                     : learned_backward_device<Spec>(x, dy, grid, learned.parameter, levels);
-        auto const [parameter, offset] =
-            finish<Spec>(sums, learned, grid, levels, context->saved_data["shares"].toInt());
-        return {sums.input, parameter, offset, {}, {}, {}};
+        auto const sums = x.is_cpu() ? learned_backward_cpu(rule, x, dy, grid, learned.parameter, levels,
+                                                            context->needs_input_grad(0))
+                                     : learned_backward_device(rule, x, dy, grid, learned.parameter, levels);
+        auto const [step, zero] =
+            finish(rule.parameter.learns, sums, learned, grid, levels, context->saved_data["shares"].toInt());
+        return {sums.input, step, zero, {}, {}, {}};
     }
 };
+
+inline torch::Tensor learned_quantize(LearnedFunction::Rule rule_of, torch::Tensor const& x,
+                                      LearnedTensors const& learned, Levels levels, std::int64_t shares) {
+    auto const rule = rule_of();
+    auto const want = rule.axis < 0 ? 1 : x.size(rule.axis);
+    auto const check = [&](torch::Tensor const& t, char const* name) {
+        TORCH_CHECK(t.defined(), "learned_quantize: the ", name, " is undefined, want ", want, " float32");
+        TORCH_CHECK(t.numel() == want && t.dim() == int(rule.axis >= 0) && t.scalar_type() == torch::kFloat,
+                    "learned_quantize: the ", name, " is ", t.scalar_type(), " ", t.sizes(),
+                    ", want float32 ", rule.axis >= 0 ? "[" : "[] with ", want,
+                    rule.axis >= 0 ? "]" : " element");
+        TORCH_CHECK(t.device() == x.device(), "learned_quantize: the ", name, " is on ", t.device(),
+                    ", x on ", x.device(), "; move one of them");
+    };
+    TORCH_CHECK(x.scalar_type() == torch::kFloat, "learned_quantize: x is ", x.scalar_type(),
+                ", want float32");
+    check(learned.parameter, "parameter");
+    if (rule.parameter.learns == Learns::step_and_offset) check(learned.offset, "offset");
+    if (shares == 0 && x.numel() > 0) shares = x.numel() / want;
+    auto const offset =
+        learned.offset.defined() ? learned.offset : learned.parameter.detach();  // apply wants a tensor
+    return LearnedFunction::apply(x, learned.parameter, offset, rule_of, levels, shares);
+}
 }  // namespace detail
 
 /// y = s * (clamp(round(x / s) + z, lo, hi) - z) with the grid of the parameter, whatever Spec's estimator trains. x's shape
@@ -86,24 +110,7 @@ template <LearningSpec Spec> struct LearnedFunction : torch::autograd::Function<
 template <LearningSpec Spec>
 torch::Tensor learned_quantize(torch::Tensor const& x, LearnedTensors const& learned,
                                Levels levels = levels_of<typename Spec::format>, std::int64_t shares = 0) {
-    constexpr bool per_channel = Spec::scheme::per_channel;
-    auto const want = per_channel ? x.size(Spec::scheme::axis) : 1;
-    auto const check = [&](torch::Tensor const& t, char const* name) {
-        TORCH_CHECK(t.defined(), "learned_quantize: the ", name, " is undefined, want ", want, " float32");
-        TORCH_CHECK(t.numel() == want && t.dim() == int(per_channel) && t.scalar_type() == torch::kFloat,
-                    "learned_quantize: the ", name, " is ", t.scalar_type(), " ", t.sizes(),
-                    ", want float32 ", per_channel ? "[" : "[] with ", want, per_channel ? "]" : " element");
-        TORCH_CHECK(t.device() == x.device(), "learned_quantize: the ", name, " is on ", t.device(),
-                    ", x on ", x.device(), "; move one of them");
-    };
-    TORCH_CHECK(x.scalar_type() == torch::kFloat, "learned_quantize: x is ", x.scalar_type(),
-                ", want float32");
-    check(learned.parameter, "parameter");
-    if constexpr (Spec::estimator::learns == Learns::step_and_offset) check(learned.offset, "offset");
-    if (shares == 0 && x.numel() > 0) shares = x.numel() / want;
-    auto const offset =
-        learned.offset.defined() ? learned.offset : learned.parameter.detach();  // apply wants a tensor
-    return detail::LearnedFunction<Spec>::apply(x, learned.parameter, offset, levels.lo, levels.hi, shares);
+    return detail::learned_quantize(&detail::learned_rule<Spec>, x, learned, levels, shares);
 }
 
 /// The same under the names of the papers.

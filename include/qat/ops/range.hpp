@@ -7,6 +7,7 @@
 
 #include <limits>
 #include <tuple>
+#include <vector>
 
 namespace qat {
 
@@ -15,6 +16,13 @@ struct RangeTensors {
 };
 
 namespace detail {
+
+/// A number on the CPU. (torch::full would dispatch twice.)
+inline torch::Tensor scalar(float value) {
+    auto const t = torch::empty({});
+    *t.data_ptr<float>() = value;
+    return t;
+}
 
 inline torch::Tensor dense(torch::Tensor const& x) {
     return x.is_non_overlapping_and_dense() ? x : x.contiguous();
@@ -28,7 +36,7 @@ inline RangeTensors range_of_tensor(torch::Tensor const& tensor, EndsOfBlock end
     auto const [min, max] = for_each_block(x.numel(), [&](auto from, auto n, Ends& ends) {
                                 ends_of(set, in + from, n, &ends);
                             }).range();
-    return {torch::full({}, min), torch::full({}, max)};
+    return {scalar(min), scalar(max)};
 }
 
 inline RangeTensors range_of_channels(torch::Tensor const& tensor, std::int64_t axis, EndsOfBlock ends_of) {
@@ -49,34 +57,40 @@ inline RangeTensors range_of_channels(torch::Tensor const& tensor, std::int64_t 
     return result;
 }
 
-template <class Activation, class Scheme> RangeTensors range_on_cpu(torch::Tensor const& x) {
-    if constexpr (Scheme::per_channel)
-        return range_of_channels(x, Scheme::axis, &ends_of_block<Activation>);
-    else
-        return range_of_tensor(x, &ends_of_block<Activation>);
+/// axis: of the channels; -1: the whole tensor.
+inline RangeTensors range_on_cpu(torch::Tensor const& x, std::int64_t axis, EndsOfBlock ends_of) {
+    return axis < 0 ? range_of_tensor(x, ends_of) : range_of_channels(x, axis, ends_of);
 }
-}  // namespace detail
 
-/// NaN and infinities are kept: whoever follows a range decides what to do with them.                  [] or [C] each
-template <class Scheme> RangeTensors range(torch::Tensor const& tensor) {
+/// NaN and infinities are kept: whoever follows a range decides what to do with them.               [] or [C] each
+inline RangeTensors range(torch::Tensor const& tensor, std::int64_t axis) {
     torch::NoGradGuard no_grad;
     auto const x = tensor.detach();
-    if (x.is_cpu() && x.scalar_type() == torch::kFloat) return detail::range_on_cpu<Identity, Scheme>(x);
+    if (x.is_cpu() && x.scalar_type() == torch::kFloat)
+        return range_on_cpu(x, axis, &ends_of_block<Identity>);
     if (x.numel() == 0) {
         constexpr auto inf = std::numeric_limits<float>::infinity();
-        auto const shape = Scheme::per_channel ? std::vector<std::int64_t>{x.size(Scheme::axis)}
-                                               : std::vector<std::int64_t>{};
+        auto const shape = axis < 0 ? std::vector<std::int64_t>{} : std::vector<std::int64_t>{x.size(axis)};
         auto const options = x.options().dtype(torch::kFloat);
         return {torch::full(shape, inf, options), torch::full(shape, -inf, options)};
     }
-    torch::Tensor min, max;
-    if constexpr (Scheme::per_channel) {
-        auto const rows = x.transpose(0, Scheme::axis).flatten(1);  // [C, the rest]
-        std::tie(min, max) = torch::aminmax(rows, 1);
-    } else {
-        std::tie(min, max) = torch::aminmax(x);
-    }
+    auto const [min, max] =
+        axis < 0 ? torch::aminmax(x) : torch::aminmax(x.transpose(0, axis).flatten(1), 1);  // [C, the rest]
     return {min.to(torch::kFloat), max.to(torch::kFloat)};
+}
+}  // namespace detail
+
+/// The axis that a scheme's scales are spread along; -1: one scale for the tensor.
+template <class Scheme> constexpr std::int64_t axis_of() {
+    if constexpr (Scheme::per_channel)
+        return Scheme::axis;
+    else
+        return -1;
+}
+
+/// NaN and infinities are kept: whoever follows a range decides what to do with them.                  [] or [C] each
+template <class Scheme> RangeTensors range(torch::Tensor const& tensor) {
+    return detail::range(tensor, axis_of<Scheme>());
 }
 
 }  // namespace qat

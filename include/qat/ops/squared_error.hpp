@@ -6,6 +6,7 @@
 #include <qat/core/squared_error.hpp>
 #include <qat/ops/choose_grid.hpp>
 #include <qat/ops/instruction_set.hpp>
+#include <qat/ops/range.hpp>
 
 #include <algorithm>
 #include <limits>
@@ -45,10 +46,13 @@ void add_squared_errors(float const* x, std::int64_t count, Candidates const& gr
     }
 }
 
-template <class Spec>
-torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors const& grids, Levels levels) {
-    using R = typename Spec::rounding;
-    constexpr bool per_channel = Spec::scheme::per_channel;
+using AddSquaredErrors = void (*)(float const*, std::int64_t, Candidates const&, std::size_t, std::size_t,
+                                  InstructionSet, double*);
+
+// axis: of the channels; -1: one grid for the tensor.
+inline torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors const& grids,
+                                           Levels levels, std::int64_t axis, AddSquaredErrors add) {
+    bool const per_channel = axis >= 0;
     auto const x = !per_channel && input.is_non_overlapping_and_dense() ? input : input.contiguous();
     auto const scale = grids.scale.contiguous(), zero = grids.zero_point.contiguous();
     Candidates all;
@@ -62,10 +66,10 @@ torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors cons
     auto const* const in = x.data_ptr<float>();
     auto const candidates = static_cast<std::size_t>(scale.size(-1));
     auto const set = best_instruction_set();
-    if constexpr (per_channel) {
-        auto const channels = x.size(Spec::scheme::axis);
+    if (per_channel) {
+        auto const channels = x.size(axis);
         std::int64_t run = 1;  // elements in a row that share a channel
-        for (std::int64_t d = Spec::scheme::axis + 1; d < x.dim(); ++d) run *= x.size(d);
+        for (std::int64_t d = axis + 1; d < x.dim(); ++d) run *= x.size(d);
         auto const runs = x.numel() / std::max<std::int64_t>(run * channels, 1);
         auto const grain_size =
             std::max<std::int64_t>(1, (1 << 14) * channels / std::max<std::int64_t>(x.numel(), 1));
@@ -73,8 +77,7 @@ torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors cons
             for (auto c = from; c < to; ++c) {
                 auto const first = static_cast<std::size_t>(c) * candidates;
                 for (std::int64_t r = 0; r < runs; ++r)
-                    add_squared_errors<R>(in + (r * channels + c) * run, run, all, first, candidates, set,
-                                          out + first);
+                    add(in + (r * channels + c) * run, run, all, first, candidates, set, out + first);
             }
         });
     } else {  // pieces of a fixed size, summed in order: the number of threads does not matter
@@ -83,9 +86,8 @@ torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors cons
         std::vector<double> sums(static_cast<std::size_t>(pieces) * candidates);
         at::parallel_for(0, pieces, 1, [&](std::int64_t from, std::int64_t to) {
             for (auto p = from; p < to; ++p)
-                add_squared_errors<R>(in + p * piece, std::min(piece, x.numel() - p * piece), all, 0,
-                                      candidates, set,
-                                      sums.data() + static_cast<std::size_t>(p) * candidates);
+                add(in + p * piece, std::min(piece, x.numel() - p * piece), all, 0, candidates, set,
+                    sums.data() + static_cast<std::size_t>(p) * candidates);
         });
         for (std::size_t i = 0; i < sums.size(); ++i) out[i % candidates] += sums[i];
     }
@@ -93,14 +95,14 @@ torch::Tensor squared_errors_on_cpu(torch::Tensor const& input, GridTensors cons
 }
 
 // Rounds half to even, whatever the rounding: ties do not decide which grid is better.
-template <class Spec>
-torch::Tensor squared_errors_on_device(torch::Tensor const& input, GridTensors const& grids, Levels levels) {
-    constexpr bool per_channel = Spec::scheme::per_channel;
+inline torch::Tensor squared_errors_on_device(torch::Tensor const& input, GridTensors const& grids,
+                                              Levels levels, std::int64_t axis) {
+    bool const per_channel = axis >= 0;
     auto const x = torch::where(torch::isfinite(input), input, torch::zeros_like(input));
     std::vector<std::int64_t> shape(static_cast<std::size_t>(per_channel ? x.dim() : 0), 1), others;
-    if (per_channel) shape[static_cast<std::size_t>(Spec::scheme::axis)] = -1;
+    if (per_channel) shape[static_cast<std::size_t>(axis)] = -1;
     for (std::int64_t d = 0; d < x.dim(); ++d)
-        if (!per_channel || d != Spec::scheme::axis) others.push_back(d);
+        if (d != axis) others.push_back(d);
     std::vector<torch::Tensor> errors;
     for (std::int64_t k = 0; k < grids.scale.size(-1); ++k) {
         auto const scale = grids.scale.select(-1, k).reshape(shape);
@@ -123,8 +125,10 @@ template <class Spec>
 torch::Tensor squared_errors(torch::Tensor const& x, GridTensors const& grids, Levels levels) {
     torch::NoGradGuard no_grad;
     if (x.numel() == 0) return torch::zeros(grids.scale.sizes(), grids.scale.options().dtype(torch::kDouble));
-    if (x.is_cpu()) return detail::squared_errors_on_cpu<Spec>(x.detach(), grids, levels);
-    return detail::squared_errors_on_device<Spec>(x.detach(), grids, levels);
+    constexpr auto axis = axis_of<typename Spec::scheme>();
+    if (!x.is_cpu()) return detail::squared_errors_on_device(x.detach(), grids, levels, axis);
+    return detail::squared_errors_on_cpu(x.detach(), grids, levels, axis,
+                                         &detail::add_squared_errors<typename Spec::rounding>);
 }
 
 }  // namespace qat

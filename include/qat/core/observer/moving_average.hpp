@@ -6,6 +6,7 @@
 
 #include <ratio>
 #include <string_view>
+#include <type_traits>
 
 namespace qat {
 
@@ -17,7 +18,10 @@ template <class Momentum = std::ratio<1, 100>> struct MovingAverageMinMax {
     static constexpr double momentum = double(Momentum::num) / double(Momentum::den);
 
     template <class T, class Extreme> static T follow(T const& range, T const& seen, Extreme) {
-        return range + momentum * (seen - range);
+        if constexpr (std::is_same_v<T, float>)  // the same float operations as a tensor's
+            return range + static_cast<float>(momentum) * (seen - range);
+        else
+            return range + momentum * (seen - range);
     }
 };
 

@@ -38,28 +38,34 @@ template <class E> constexpr std::optional<LearnedKind> learned_kind() {
     return std::nullopt;
 }
 
-/// requires policies that the kernels know.
-template <class Activation, class Spec>
-constexpr KernelPlan plan(Levels levels, Request const& request = {}) {
-    using R = typename Spec::rounding;
-    bool const without_noise = R::stochastic && !request.noise;
-    return {.activation = *activation_kind<Activation>(),
-            .rounding = without_noise ? RoundingKind::half_even : *rounding_kind<R>(),
-            .passes_outside = Spec::estimator::passes_outside,
-            .levels = levels,
-            .axis = Spec::scheme::per_channel ? Spec::scheme::axis : -1,
-            .seed = request.seed};
-}
-
-/// Whether they can take x on the way of an estimator that learns its range.
-template <class Spec> bool serves_learned(Kernels const* k, torch::Tensor const& x) {
-    using R = typename Spec::rounding;
-    constexpr auto kind = learned_kind<typename Spec::estimator>();
-    constexpr bool known = kind.has_value() && rounding_kind<R>().has_value() && !R::stochastic;
-    return known && !(Spec::scheme::per_channel && kind == LearnedKind::clip) && serves(k, x);
+/// How these policies are computed on a device, as values: what uses it is compiled once.
+struct Rule {
+    std::optional<KernelPlan> plan;  // by the kernels; none: they do not know a policy
+    fallback::Rule otherwise;        // by torch's operators
+};
+template <class Activation, class Spec> constexpr Rule rule() {
+    constexpr auto activation = activation_kind<Activation>();
+    constexpr auto rounding = rounding_kind<typename Spec::rounding>();
+    // Kernels have no activation for grids by channel: only weights have such grids.
+    constexpr bool known =
+        activation && rounding && (!Spec::scheme::per_channel || activation == ActivationKind::identity);
+    Rule result{{}, fallback::rule<Activation, Spec>()};
+    if constexpr (known)
+        result.plan = KernelPlan{.activation = *activation,
+                                 .rounding = *rounding,
+                                 .passes_outside = Spec::estimator::passes_outside,
+                                 .axis = axis_of<typename Spec::scheme>()};
+    return result;
 }
 
 namespace detail {
+
+/// With what is known at run time only. Stochastic rounding without noise is rounding half to even.
+inline KernelPlan complete(KernelPlan plan, Levels levels, Request const& request = {}) {
+    if (plan.rounding == RoundingKind::stochastic && !request.noise) plan.rounding = RoundingKind::half_even;
+    plan.levels = levels, plan.seed = request.seed;
+    return plan;
+}
 
 struct QuantizeFunction : torch::autograd::Function<QuantizeFunction> {
     static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
@@ -104,23 +110,23 @@ inline Quantized activate_and_quantize(Kernels const& k, torch::Tensor const& x,
 }
 
 /// For a tensor that is not on the CPU; k: the kernels to use, null for torch's operators.
+inline Quantized activate_and_quantize(Rule const& rule, torch::Tensor const& x, GridTensors const& grid,
+                                       Levels levels, Request const& request = {},
+                                       Kernels const* k = kernels()) {
+    if (rule.plan && serves(k, x))
+        return activate_and_quantize(*k, x, grid.scale, grid.zero_point,
+                                     detail::complete(*rule.plan, levels, request), request);
+    return fallback::activate_and_quantize(rule.otherwise, x, grid, levels, request);
+}
+
 /// Activations that kernels and operators do not know are applied before, by activate(): SiLU, and a user's own.
 template <class Activation, QuantizerSpec Spec>
 Quantized activate_and_quantize(torch::Tensor const& x, GridTensors const& grid, Levels levels,
                                 Request const& request = {}, Kernels const* k = kernels()) {
-    using R = typename Spec::rounding;
-    if constexpr (!fallback::fuses<Activation>) {
+    if constexpr (!fallback::fuses<Activation>)
         return activate_and_quantize<Identity, Spec>(activate(Activation{}, x), grid, levels, request, k);
-    } else {
-        // Kernels have no activation for grids by channel: only weights have such grids.
-        if constexpr (rounding_kind<R>() &&
-                      (!Spec::scheme::per_channel || std::is_same_v<Activation, Identity>)) {
-            if (serves(k, x))
-                return activate_and_quantize(*k, x, grid.scale, grid.zero_point,
-                                             plan<Activation, Spec>(levels, request), request);
-        }
-        return fallback::activate_and_quantize<Activation, Spec>(x, grid, levels, request);
-    }
+    else
+        return activate_and_quantize(rule<Activation, Spec>(), x, grid, levels, request, k);
 }
 
 /// The extremes of act(x), for a tensor that is not on the CPU. NaN if there is one.                [] or [C] each
@@ -131,11 +137,9 @@ RangeTensors activated_range(torch::Tensor const& x, Kernels const* k = kernels(
         return activated_range<Identity, Scheme>(activate(Activation{}, x), k);
     } else {
         if constexpr (!Scheme::per_channel || std::is_same_v<Activation, Identity>) {
-            if (serves(k, x))
-                return extremes(*k, x, *activation_kind<Activation>(),
-                                Scheme::per_channel ? Scheme::axis : -1);
+            if (serves(k, x)) return extremes(*k, x, *activation_kind<Activation>(), axis_of<Scheme>());
         }
-        return fallback::activated_range<Activation, Scheme>(x);
+        return range<Scheme>(fallback::value(Activation{}, x.to(torch::kFloat)));
     }
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 // Learned quantization on the CPU: one pass forward, one pass backward. Sums do not depend on the number of threads.
 
+#include <qat/ops/cuda/fused.hpp>
 #include <qat/ops/instruction_set.hpp>
 #include <qat/ops/learned/parameter.hpp>
 
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 namespace qat::detail {
@@ -13,13 +15,13 @@ namespace qat::detail {
 struct Parts {
     std::int64_t outer, count, length;  // x as [outer, count, length]; the last block may be shorter
 };
-template <class Scheme> Parts parts(torch::Tensor const& x) {
+inline Parts parts(torch::Tensor const& x, std::int64_t axis) {
     constexpr std::int64_t whole = 1 << 14;
-    if (!Scheme::per_channel) return {1, (x.numel() + whole - 1) / whole, whole};
+    if (axis < 0) return {1, (x.numel() + whole - 1) / whole, whole};
     std::int64_t outer = 1, length = 1;
     for (std::int64_t d = 0; d < x.dim(); ++d)
-        if (d != Scheme::axis) (d < Scheme::axis ? outer : length) *= x.size(d);
-    return {outer, x.size(Scheme::axis), length};
+        if (d != axis) (d < axis ? outer : length) *= x.size(d);
+    return {outer, x.size(axis), length};
 }
 
 // f(part, first element, how many), the parts of one task in the order of memory.
@@ -95,26 +97,54 @@ private:
     };
 };
 
-template <LearningSpec Spec>
-LearnedGrid kernel_grid(float scale, std::int32_t zero, float parameter, Levels levels) {
-    LearnedGrid g{1.0f / scale, bounds(levels.lo, levels.hi, zero), static_cast<float>(zero), 0.0f};
-    if constexpr (Spec::estimator::learns == Learns::clip) g.clip = Spec::estimator::clip(parameter, levels);
-    return g;
+// Policies as values: what uses it is compiled once.
+struct LearnedRule {
+    ParameterRule parameter;
+    std::int64_t axis;             // of the channels; -1: one parameter for the tensor
+    float (*clip)(float, Levels);  // PACT's; else null
+    void (*forward)(InstructionSet, float const* x, float* y, std::int64_t count, float scale, Bounds);
+    Sums (*backward)(InstructionSet, float const* x, float const* dy, float* dx, std::int64_t count,
+                     LearnedGrid);
+    cuda::Rule elsewhere;
+    std::optional<cuda::LearnedKind> kind;  // of its backward kernel; none: by torch's operators
+};
+template <LearningSpec Spec> constexpr LearnedRule learned_rule() {
+    using E = typename Spec::estimator;
+    using R = typename Spec::rounding;
+    LearnedRule rule{
+        parameter_rule<Spec>(),
+        axis_of<typename Spec::scheme>(),
+        nullptr,
+        &run_with<LearnedForwardKernel<R>, float const*, float*, std::int64_t, float, Bounds>,
+        &run_with<LearnedBackwardKernel<E, R>, float const*, float const*, float*, std::int64_t, LearnedGrid>,
+        cuda::rule<Identity, Spec>(),
+        cuda::learned_kind<E>()};
+    if constexpr (E::learns == Learns::clip) {
+        rule.clip = &E::clip;
+        if (Spec::scheme::per_channel) rule.kind.reset();  // no kernel for that
+    }
+    if (!rule.elsewhere.plan) rule.kind.reset();
+    return rule;
 }
 
-// x: dense; contiguous if the scheme is per channel.
-template <LearningSpec Spec>
-torch::Tensor learned_forward_cpu(torch::Tensor const& x, GridTensors const& grid, Levels levels,
-                                  InstructionSet set = best_instruction_set()) {
+inline LearnedGrid kernel_grid(LearnedRule const& rule, float scale, std::int32_t zero, float parameter,
+                               Levels levels) {
+    return {1.0f / scale, bounds(levels.lo, levels.hi, zero), static_cast<float>(zero),
+            rule.clip ? rule.clip(parameter, levels) : 0.0f};
+}
+
+// x: dense; contiguous if there is an axis.
+inline torch::Tensor learned_forward_cpu(LearnedRule const& rule, torch::Tensor const& x,
+                                         GridTensors const& grid, Levels levels,
+                                         InstructionSet set = best_instruction_set()) {
     auto const y = torch::empty_like(x);
     auto const* s = grid.scale.data_ptr<float>();
     auto const* z = grid.zero_point.data_ptr<std::int32_t>();
     auto const* in = x.data_ptr<float>();
-    auto* out = y.template data_ptr<float>();
-    for_each_part(parts<typename Spec::scheme>(x), x.numel(), [&](auto part, auto first, auto count) {
-        auto const c = Spec::scheme::per_channel ? part : 0;
-        run_with<LearnedForwardKernel<typename Spec::rounding>>(set, in + first, out + first, count, s[c],
-                                                                bounds(levels.lo, levels.hi, z[c]));
+    auto* out = y.data_ptr<float>();
+    for_each_part(parts(x, rule.axis), x.numel(), [&](auto part, auto first, auto count) {
+        auto const c = rule.axis < 0 ? 0 : part;
+        rule.forward(set, in + first, out + first, count, s[c], bounds(levels.lo, levels.hi, z[c]));
     });
     return y;
 }
@@ -125,30 +155,29 @@ struct LearnedGradients {
 };
 
 // dy: laid out as x. wants_input: dx is asked for.
-template <LearningSpec Spec>
-LearnedGradients learned_backward_cpu(torch::Tensor const& x, torch::Tensor const& dy,
-                                      GridTensors const& grid, torch::Tensor const& parameter, Levels levels,
-                                      bool wants_input, InstructionSet set = best_instruction_set()) {
+inline LearnedGradients learned_backward_cpu(LearnedRule const& rule, torch::Tensor const& x,
+                                             torch::Tensor const& dy, GridTensors const& grid,
+                                             torch::Tensor const& parameter, Levels levels, bool wants_input,
+                                             InstructionSet set = best_instruction_set()) {
     auto const dx = wants_input ? torch::empty_like(x) : torch::Tensor();
     auto const* in = x.data_ptr<float>();
     auto const* up = dy.data_ptr<float>();
     auto const* s = grid.scale.data_ptr<float>();
     auto const* z = grid.zero_point.data_ptr<std::int32_t>();
     auto const* p = parameter.data_ptr<float>();
-    auto* out = wants_input ? dx.template data_ptr<float>() : nullptr;
-    auto const all = parts<typename Spec::scheme>(x);
+    auto* out = wants_input ? dx.data_ptr<float>() : nullptr;
+    auto const all = parts(x, rule.axis);
     std::vector<Sums> sums(static_cast<std::size_t>(all.count));
     for_each_part(all, x.numel(), [&](auto part, auto first, auto count) {
-        auto const c = Spec::scheme::per_channel ? part : 0;
-        auto const one = run_with<LearnedBackwardKernel<typename Spec::estimator, typename Spec::rounding>>(
-            set, in + first, up + first, out ? out + first : nullptr, count,
-            kernel_grid<Spec>(s[c], z[c], p[c], levels));
+        auto const c = rule.axis < 0 ? 0 : part;
+        auto const one = rule.backward(set, in + first, up + first, out ? out + first : nullptr, count,
+                                       kernel_grid(rule, s[c], z[c], p[c], levels));
         auto& sum = sums[static_cast<std::size_t>(part)];
         sum.parameter += one.parameter, sum.offset += one.offset;
     });
     auto const total = torch::zeros(grid.scale.sizes(), torch::kDouble), offset = torch::zeros_like(total);
     for (std::size_t i = 0; i < sums.size(); ++i) {
-        auto const c = Spec::scheme::per_channel ? i : 0;
+        auto const c = rule.axis < 0 ? 0 : i;
         total.data_ptr<double>()[c] += sums[i].parameter;
         offset.data_ptr<double>()[c] += sums[i].offset;
     }

@@ -34,37 +34,101 @@ QAT_HOST_DEVICE constexpr ScaleZero learned_grid(float p, float offset, Levels l
 }
 
 namespace detail {
+// An estimator and its scale as values: what uses it is compiled once.
+struct ParameterRule {
+    Learns learns;
+    Toward way;  // of a trained threshold
+    ScaleZero (*grid)(float, float, Levels);
+};
+template <LearningSpec Spec> constexpr ParameterRule parameter_rule() {
+    ParameterRule rule{Spec::estimator::learns, Toward::up, &learned_grid<Spec>};
+    if constexpr (Spec::estimator::learns == Learns::log2_threshold) rule.way = Spec::scale::way;
+    return rule;
+}
+
 // x limited to [low, high]; NaN becomes low.
 inline torch::Tensor clamp_parameter(torch::Tensor const& x, double low, double high) {
     return torch::where(x > low, x, torch::full_like(x, low)).clamp_max(high);
 }
 
 // The same for tensors on any device; tests hold the two together bit for bit.
-template <LearningSpec Spec> GridTensors learned_grid_on_device(LearnedTensors const& p, Levels levels) {
-    constexpr auto learns = Spec::estimator::learns;
+inline GridTensors learned_grid_on_device(ParameterRule const& rule, LearnedTensors const& p, Levels levels) {
     auto const lo = static_cast<double>(levels.lo), hi = static_cast<double>(levels.hi);
     auto const zero = torch::zeros_like(p.parameter, p.parameter.options().dtype(torch::kInt));
-    if constexpr (learns == Learns::step) {
+    switch (rule.learns) {
+    case Learns::nothing:
+        break;
+    case Learns::step:
         return {clamp_parameter(p.parameter, smallest_scale, largest_scale), zero};
-    } else if constexpr (learns == Learns::step_and_offset) {
+    case Learns::step_and_offset: {
         auto const s = clamp_parameter(p.parameter, smallest_scale, largest_scale);
         return {s, clamp_parameter(-p.offset / s, lo, hi).round().to(torch::kInt)};
-    } else if constexpr (learns == Learns::clip) {
+    }
+    case Learns::clip: {
         auto const steps = static_cast<float>(hi);
         auto const clip = clamp_parameter(p.parameter, smallest_scale * steps, largest_scale * steps);
         return {clip / torch::full_like(clip, hi),
                 zero};  // by a number, CUDA would multiply by its rounded reciprocal
-    } else {
-        constexpr auto way = Spec::scale::way;
+    }
+    case Learns::log2_threshold: {
         double const least = exponent(smallest_scale * static_cast<float>(levels.hi + 1), Ceil);
         auto const t = clamp_parameter(p.parameter, least - 1, 128);
         auto const even = t.round();
-        auto const k = way == Toward::up     ? t.ceil()
-                       : way == Toward::down ? t.floor()
-                                             : even + (t - even == 0.5f);
+        auto const k = rule.way == Toward::up     ? t.ceil()
+                       : rule.way == Toward::down ? t.floor()
+                                                  : even + (t - even == 0.5f);
         auto const biased = clamp_parameter(k, least, 127).to(torch::kInt) + 127;  // a float's exponent bits
         return {(biased * (1 << 23)).view(torch::kFloat) / (hi + 1), zero};
     }
+    }
+    return {};
+}
+
+inline GridTensors grid_of_parameter(ParameterRule const& rule, LearnedTensors const& learned,
+                                     Levels levels) {
+    torch::NoGradGuard no_grad;
+    auto const parameter = learned.parameter.detach().contiguous();
+    auto const offset = learned.offset.defined() ? learned.offset.detach().contiguous() : torch::Tensor();
+    if (!parameter.is_cpu()) return learned_grid_on_device(rule, {parameter, offset}, levels);
+    GridTensors const grid{torch::empty_like(parameter),
+                           torch::empty_like(parameter, parameter.options().dtype(torch::kInt))};
+    auto const* p = parameter.data_ptr<float>();
+    auto const* o = offset.defined() ? offset.data_ptr<float>() : nullptr;
+    for (std::int64_t c = 0; c < parameter.numel(); ++c) {
+        auto const g = rule.grid(p[c], o ? o[c] : 0.0f, levels);
+        grid.scale.data_ptr<float>()[c] = g.scale;
+        grid.zero_point.data_ptr<std::int32_t>()[c] = g.zero_point;
+    }
+    return grid;
+}
+
+inline LearnedTensors initial_parameter(ParameterRule const& rule, GridTensors const& grid, Levels levels) {
+    torch::NoGradGuard no_grad;
+    switch (rule.learns) {
+    case Learns::step:
+        return {grid.scale.clone(), {}};
+    case Learns::step_and_offset:
+        return {grid.scale.clone(), -grid.scale * grid.zero_point};
+    case Learns::clip:
+        return {grid.scale * static_cast<double>(levels.hi), {}};
+    case Learns::log2_threshold: {
+        double const middle = rule.way == Toward::up ? -0.5 : rule.way == Toward::down ? 0.5 : 0.0;
+        auto const k = exponent(grid.scale * static_cast<double>(levels.hi + 1), Toward::nearest);
+        return {k.to(torch::kFloat) + middle, {}};
+    }
+    case Learns::nothing:
+        break;
+    }
+    return {};
+}
+
+// 2 * mean|x| / sqrt(hi). axis: of the channels; -1: of the tensor
+inline torch::Tensor initial_step(torch::Tensor const& x, std::int64_t axis, Levels levels) {
+    torch::NoGradGuard no_grad;
+    auto const size = x.detach().to(torch::kFloat).abs();
+    auto const mean = axis < 0 ? size.mean() : size.transpose(0, axis).flatten(1).mean(1);
+    auto const step = mean * (2 / std::sqrt(static_cast<double>(levels.hi)));
+    return torch::where(step > smallest_scale, step, torch::full_like(step, smallest_scale));
 }
 }  // namespace detail
 
@@ -73,54 +137,23 @@ template <LearningSpec Spec> GridTensors learned_grid_on_device(LearnedTensors c
 template <LearningSpec Spec>
 GridTensors grid_of_parameter(LearnedTensors const& learned,
                               Levels levels = levels_of<typename Spec::format>) {
-    torch::NoGradGuard no_grad;
-    auto const parameter = learned.parameter.detach().contiguous();
-    auto const offset = learned.offset.defined() ? learned.offset.detach().contiguous() : torch::Tensor();
-    if (!parameter.is_cpu()) return detail::learned_grid_on_device<Spec>({parameter, offset}, levels);
-    GridTensors const grid{torch::empty_like(parameter),
-                           torch::empty_like(parameter, parameter.options().dtype(torch::kInt))};
-    auto const* p = parameter.template data_ptr<float>();
-    auto const* o = offset.defined() ? offset.template data_ptr<float>() : nullptr;
-    for (std::int64_t c = 0; c < parameter.numel(); ++c) {
-        auto const g = learned_grid<Spec>(p[c], o ? o[c] : 0.0f, levels);
-        grid.scale.template data_ptr<float>()[c] = g.scale;
-        grid.zero_point.template data_ptr<std::int32_t>()[c] = g.zero_point;
-    }
-    return grid;
+    return detail::grid_of_parameter(detail::parameter_rule<Spec>(), learned, levels);
 }
 
 /// The parameter that means this grid, exactly (PACT: up to the rounding of alpha / hi). For thresholds there is a whole
 /// interval of those: its middle, so that no small step leaves it.                                      [] or [C] each
 template <LearningSpec Spec>
 LearnedTensors initial_parameter(GridTensors const& grid, Levels levels = levels_of<typename Spec::format>) {
-    torch::NoGradGuard no_grad;
-    constexpr auto learns = Spec::estimator::learns;
-    if constexpr (learns == Learns::step) {
-        return {grid.scale.clone(), {}};
-    } else if constexpr (learns == Learns::step_and_offset) {
-        return {grid.scale.clone(), -grid.scale * grid.zero_point};
-    } else if constexpr (learns == Learns::clip) {
-        return {grid.scale * static_cast<double>(levels.hi), {}};
-    } else {
-        constexpr auto way = Spec::scale::way;
-        constexpr double middle = way == Toward::up ? -0.5 : way == Toward::down ? 0.5 : 0.0;
-        auto const k = exponent(grid.scale * static_cast<double>(levels.hi + 1), Toward::nearest);
-        return {k.to(torch::kFloat) + middle, {}};
-    }
+    return detail::initial_parameter(detail::parameter_rule<Spec>(), grid, levels);
 }
 
 /// The parameter to start with for this tensor. Steps: 2 * mean|x| / sqrt(hi), as LSQ; the others: the grid that covers
 /// the extremes of x. Empty tensors give the smallest grid.                                              [] or [C] each
 template <LearningSpec Spec>
 LearnedTensors initial_parameter(torch::Tensor const& x, Levels levels = levels_of<typename Spec::format>) {
-    torch::NoGradGuard no_grad;
     using Scheme = typename Spec::scheme;
     if constexpr (Spec::estimator::learns == Learns::step) {
-        auto const size = x.detach().to(torch::kFloat).abs();
-        auto const mean =
-            Scheme::per_channel ? size.transpose(0, Scheme::axis).flatten(1).mean(1) : size.mean();
-        auto const step = mean * (2 / std::sqrt(static_cast<double>(levels.hi)));
-        return {torch::where(step > smallest_scale, step, torch::full_like(step, smallest_scale)), {}};
+        return {detail::initial_step(x, axis_of<Scheme>(), levels), {}};
     } else {
         auto const seen = range<Scheme>(x);
         return initial_parameter<Spec>(choose_grid<Spec>(seen.min, seen.max, levels), levels);
