@@ -3,8 +3,8 @@
 //
 // Time: all variants in one process, step by step in turns; the ratio of the fastest steps. Memory: a fresh process per
 // variant (this program with --child), since the allocator and the convolution library keep what they once had: resident
-// memory as the kernel counts it (VmRSS, VmHWM) less that of the process before the step, with weights and momentum. Measure on an idle machine: OpenMP's
-// threads spin.
+// memory as the kernel counts it (VmRSS, VmHWM) less that of the process before the step, with weights and momentum.
+// Measure on an idle machine: OpenMP's threads spin.
 
 #include <yolo/apps/cli.hpp>
 #include <yolo/experiments.hpp>

@@ -22,7 +22,7 @@ packages=(
     clang clang-format
     libtorch-dev libopencv-dev librange-v3-dev libboost-dev doctest-dev nlohmann-json3-dev libyaml-cpp-dev
     libcli11-dev libspdlog-dev libbenchmark-dev
-    libopenblas0-openmp  # LibTorch multiplies matrices by what BLAS there is: Debian's default is four times slower
+    libopenblas0-openmp  # matrices for LibTorch, which takes the BLAS it finds: the default is four times slower
     python3-torch  # torch.ao, on the same LibTorch, for one test
     gnuplot-nox    # plots of yolo-calibrate
 )

@@ -268,8 +268,20 @@ TEST_CASE("a range follows by loops on the CPU as by torch's operators elsewhere
     auto const zeroed = torch::where(torch::isfinite(seen), seen, torch::zeros_like(seen));
     CHECK(torch::equal(nn::detail::finite_or_zero(seen), zeroed));
     auto const to = old.clone();
+    auto const version = to._version();
     nn::detail::adopt(to, zeroed, known);
+    CHECK(to._version() > version);  // autograd notices, as with an operator
     CHECK(torch::equal(to, torch::where(known, zeroed, old)));
+}
+
+TEST_CASE("a tensor of other channels than the quantizer's is refused, and nothing moves") {
+    nn::FakeQuantize<Quantizer<Int<8>, PerChannelSymmetric<0>>> grid(8);
+    grid->forward(torch::randn({8, 3}));
+    auto const scale = grid->scale.clone(), max = grid->named_buffers()["max"].clone();
+    CHECK_THROWS_WITH_AS(grid->forward(100 * torch::randn({4, 3})), doctest::Contains("as many channels"),
+                         c10::Error);
+    CHECK(torch::equal(grid->scale, scale));
+    CHECK(torch::equal(grid->named_buffers()["max"], max));
 }
 
 TEST_CASE("the union of a step is the same as the tensors in one") {

@@ -153,7 +153,7 @@ TEST_CASE("a value that cannot work is one sentence that names the option, and e
              {"yolo-shapes", "--val", "-1"},         {"yolo-shapes", "--seed", "-1"},
              {"yolo-shapes", "--classes", "0"},      {"yolo-calibrate", "--batches", "0"},
              {"yolo-calibrate", "--imgsz", "0"},     {"yolo-calibrate", "--batch-size", "0"},
-             {"yolo-calibrate", "--workers", "-1"},  {"yolo-calibrate", "--adaround-steps", "0"},
+             {"yolo-calibrate", "--workers", "-1"},  {"yolo-calibrate", "--adaround-steps", "-1"},
              {"yolo-calibrate", "--threads", "-1"},  {"yolo-calibrate", "--calibrate-on", "x"}}) {
         std::vector<std::string> arguments{c.option, c.value};
         if (c.app == "yolo-shapes") arguments.insert(arguments.end(), {"--output", output});

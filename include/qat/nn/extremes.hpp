@@ -28,8 +28,8 @@ struct Greater {
     float operator()(float a, float b) const { return std::max(a, b); }
 };
 
-// A hundred grids follow a hundred ranges in every step; on the CPU a torch operator costs more than the arithmetic of a
-// whole range. What follows does the same with loops there, and with operators on devices.
+// A hundred grids follow a hundred ranges in every step, and a torch operator on the CPU costs more than the arithmetic of
+// a whole range. The functions below are loops there and torch's operators elsewhere, with the same results.
 
 /// An end of a range by torch's operators: see Extremes::follow. In place.
 template <class O, class Extreme>
@@ -39,57 +39,63 @@ void follow_by_operators(torch::Tensor const& range, torch::Tensor const& seen, 
     range.copy_(torch::where(torch::isfinite(seen), followed, range));
 }
 
-/// range, seen: [] or [G] each, float32. In place.
+/// range, seen: [] or [G] each, float32. In place. O::follow takes tensors; if it takes floats as well, they are used.
 template <class O, class Extreme>
 void follow(torch::Tensor const& range, torch::Tensor const& seen, Extreme extreme) {
     if constexpr (requires(float x) { O::follow(x, x, extreme); }) {
         if (range.is_cpu() && seen.is_cpu()) {
+            TORCH_CHECK(range.sizes() == seen.sizes(), "observe: ranges of shape ", seen.sizes(),
+                        " for scales of shape ", range.sizes(),
+                        "; give the quantizer as many channels as the tensor has");
             auto const values = seen.contiguous();
             auto const* const in = values.template data_ptr<float>();
             auto* const end = range.template data_ptr<float>();
             for (std::int64_t i = 0; i < range.numel(); ++i)
                 if (std::isfinite(in[i]))
                     end[i] = std::isinf(end[i]) ? in[i] : O::follow(end[i], in[i], extreme);
+            range.unsafeGetTensorImpl()->bump_version();  // as copy_ does
             return;
         }
     }
     follow_by_operators<O>(range, seen, extreme);
 }
 
-/// [] or [G], bool
+/// a, b: contiguous, of one shape.                                                                 [] or [G], bool
 inline torch::Tensor both_finite(torch::Tensor const& a, torch::Tensor const& b) {
     if (!a.is_cpu()) return torch::isfinite(a) & torch::isfinite(b);
     auto const result = torch::empty(a.sizes(), torch::kBool);
-    for (std::int64_t i = 0; i < a.numel(); ++i)
-        result.data_ptr<bool>()[i] =
-            std::isfinite(a.data_ptr<float>()[i]) && std::isfinite(b.data_ptr<float>()[i]);
+    auto const *x = a.data_ptr<float>(), *y = b.data_ptr<float>();
+    auto* const out = result.data_ptr<bool>();
+    for (std::int64_t i = 0; i < a.numel(); ++i) out[i] = std::isfinite(x[i]) && std::isfinite(y[i]);
     return result;
 }
 
-/// to = known ? from : to, element by element.
+/// to = known ? from : to, element by element. Of one shape, contiguous; float32 or int32.
 inline void adopt(torch::Tensor const& to, torch::Tensor const& from, torch::Tensor const& known) {
     torch::NoGradGuard no_grad;
-    if (!to.is_cpu() || !from.is_contiguous()) {
+    if (!to.is_cpu() || !from.is_contiguous() || from.sizes() != to.sizes()) {
         to.copy_(torch::where(known, from, to));
         return;
     }
-    auto const copy = [&]<class T>(T* out, T const* in) {
+    auto const* const wanted = known.data_ptr<bool>();
+    auto const copy = [&](auto* out, auto const* in) {
         for (std::int64_t i = 0; i < to.numel(); ++i)
-            if (known.data_ptr<bool>()[i]) out[i] = in[i];
+            if (wanted[i]) out[i] = in[i];
     };
     if (to.scalar_type() == torch::kInt)
         copy(to.data_ptr<std::int32_t>(), from.data_ptr<std::int32_t>());
     else
         copy(to.data_ptr<float>(), from.data_ptr<float>());
+    to.unsafeGetTensorImpl()->bump_version();
 }
 
+/// x: contiguous.                                                                                   x's shape
 inline torch::Tensor finite_or_zero(torch::Tensor const& x) {
     if (!x.is_cpu()) return torch::where(torch::isfinite(x), x, torch::zeros_like(x));
-    auto const result = torch::empty(x.sizes());
-    for (std::int64_t i = 0; i < x.numel(); ++i) {
-        auto const value = x.data_ptr<float>()[i];
-        result.data_ptr<float>()[i] = std::isfinite(value) ? value : 0.0f;
-    }
+    auto const result = torch::empty(x.sizes(), torch::kFloat);
+    auto const* const in = x.data_ptr<float>();
+    auto* const out = result.data_ptr<float>();
+    for (std::int64_t i = 0; i < x.numel(); ++i) out[i] = std::isfinite(in[i]) ? in[i] : 0.0f;
     return result;
 }
 }  // namespace detail

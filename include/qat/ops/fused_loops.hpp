@@ -16,7 +16,7 @@
 
 namespace qat::detail {
 
-inline constexpr std::int64_t block_size = 1024;  // elements
+inline constexpr std::int64_t block_size = 2048;  // elements
 inline constexpr std::int64_t grain = 1 << 14;    // elements worth a task of their own
 
 /// The extremes of some numbers, by lane of a vector.

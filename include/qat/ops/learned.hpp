@@ -72,9 +72,9 @@ struct LearnedFunction : torch::autograd::Function<LearnedFunction> {
         auto const sums = x.is_cpu() ? learned_backward_cpu(rule, x, dy, grid, learned.parameter, levels,
                                                             context->needs_input_grad(0))
                                      : learned_backward_device(rule, x, dy, grid, learned.parameter, levels);
-        auto const [step, zero] =
+        auto const [parameter, offset] =
             finish(rule.parameter.learns, sums, learned, grid, levels, context->saved_data["shares"].toInt());
-        return {sums.input, step, zero, {}, {}, {}};
+        return {sums.input, parameter, offset, {}, {}, {}};
     }
 };
 

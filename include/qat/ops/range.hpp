@@ -19,7 +19,7 @@ namespace detail {
 
 /// A number on the CPU. (torch::full would dispatch twice.)
 inline torch::Tensor scalar(float value) {
-    auto const t = torch::empty({});
+    auto const t = torch::empty({}, torch::kFloat);
     *t.data_ptr<float>() = value;
     return t;
 }
@@ -62,7 +62,7 @@ inline RangeTensors range_on_cpu(torch::Tensor const& x, std::int64_t axis, Ends
     return axis < 0 ? range_of_tensor(x, ends_of) : range_of_channels(x, axis, ends_of);
 }
 
-/// NaN and infinities are kept: whoever follows a range decides what to do with them.               [] or [C] each
+/// As qat::range below.                                                                               [] or [C] each
 inline RangeTensors range(torch::Tensor const& tensor, std::int64_t axis) {
     torch::NoGradGuard no_grad;
     auto const x = tensor.detach();

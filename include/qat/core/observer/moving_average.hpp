@@ -18,7 +18,7 @@ template <class Momentum = std::ratio<1, 100>> struct MovingAverageMinMax {
     static constexpr double momentum = double(Momentum::num) / double(Momentum::den);
 
     template <class T, class Extreme> static T follow(T const& range, T const& seen, Extreme) {
-        if constexpr (std::is_same_v<T, float>)  // the same float operations as a tensor's
+        if constexpr (std::is_same_v<T, float>)  // a tensor's operations, unless the compiler fuses them
             return range + static_cast<float>(momentum) * (seen - range);
         else
             return range + momentum * (seen - range);
