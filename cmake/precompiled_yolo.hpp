@@ -1,4 +1,4 @@
-// Precompiled for tests and apps of yolo::yolo; see precompiled.hpp.
+// Precompiled for tests and apps of yolo::yolo; see precompiled.hpp. Without spdlog: the wheel of LibTorch 2 brings another fmt.
 #pragma once
 #include "precompiled.hpp"
 
@@ -9,5 +9,4 @@
 #include <range/v3/action/sort.hpp>
 #include <range/v3/action/transform.hpp>
 #include <range/v3/action/unique.hpp>
-#include <spdlog/spdlog.h>
 #include <yaml-cpp/yaml.h>
