@@ -8,9 +8,9 @@ usage: run.py [--json FILE] [--check RECORDED] [--runs N] BUILD_FOLDER
     arithmetic  one more YOLOv5, built, bound and run
 
 Compiled as the build folder compiles, with its precompiled header of LibTorch, whose seconds would hide what is measured
-(qat_pch; compile_commands.json says how). Each file is compiled N
-times, all in turn, and the fastest counts: other work on the machine only adds. What is recorded and checked is the ratio
-to a yardstick that has nothing of this project, compiled in the same run, since machines differ.
+(qat_pch; compile_commands.json says how). Each file is compiled N times, all in turn, and the fastest counts: other work on
+the machine only adds. To check, N is the most: one run that passes is enough. What is recorded and checked is the ratio to
+a yardstick that has nothing of this project, compiled in the same run, since machines differ.
 """
 import argparse
 import json
