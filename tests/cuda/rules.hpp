@@ -144,7 +144,7 @@ void check_against_rules(torch::Tensor const& sample, cuda::Kernels const* k,
     cuda::Request const request{.seen = &seen, .codes = true, .noise = true, .seed = 0x123456789};
     auto const want = by_hand<A, Q>(host, dy, g, levels, request);
     auto const leaf = x.detach().requires_grad_();
-    auto const got = cuda::activate_and_quantize<A, Q>(leaf, grid, levels, request, k);
+    auto const got = cuda::activate_and_quantize(cuda::rule<A, Q>(), leaf, grid, levels, request, k);
     CHECK((got.y.scalar_type() == torch::kFloat));
     CHECK((got.y.device() == x.device()));
     CHECK(torch::equal(got.y.detach().cpu(), want.y));
@@ -156,7 +156,8 @@ void check_against_rules(torch::Tensor const& sample, cuda::Kernels const* k,
     CHECK(torch::equal(leaf.grad().cpu(), want.dx.to(x.scalar_type())));
     torch::NoGradGuard no_grad;
     cuda::Request const plain{.noise = true, .seed = 0x123456789};
-    CHECK(torch::equal(cuda::activate_and_quantize<A, Q>(x, grid, levels, plain, k).y.cpu(), want.y));
+    CHECK(torch::equal(cuda::activate_and_quantize(cuda::rule<A, Q>(), x, grid, levels, plain, k).y.cpu(),
+                       want.y));
     if (k)
         CHECK(torch::equal(cuda::decode(*k, got.codes, grid.scale, grid.zero_point, levels, axis).cpu(),
                            want.y));

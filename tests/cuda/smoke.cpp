@@ -51,6 +51,6 @@ TEST_CASE("with the kernels linked a CPU tensor still takes the CPU's way") {
     auto const x = torch::randn({3, 50});
     auto const grid = GridTensors{torch::full({}, 0.1f), torch::full({}, 3, torch::kInt)};
     CHECK(!cuda::serves(cuda::kernels(), x));
-    CHECK(torch::equal(cuda::activate_and_quantize<ReLU, Q>(x, grid, {-128, 127}).y,
+    CHECK(torch::equal(cuda::activate_and_quantize(cuda::rule<ReLU, Q>(), x, grid, {-128, 127}).y,
                        activate_and_quantize<ReLU, Q>(x, grid, {-128, 127})));
 }

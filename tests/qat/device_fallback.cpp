@@ -100,17 +100,18 @@ TEST_CASE("the result may take over the memory of x") {
     auto const g = grid_for<Q>(sample());
     for (auto const format : {torch::MemoryFormat::Contiguous, torch::MemoryFormat::ChannelsLast}) {
         auto const x = sample().contiguous(format);
-        auto const want = cuda::activate_and_quantize<ReLU, Q>(x, g, {-128, 127}, {}, &emulated::kernels).y;
+        auto const want =
+            cuda::activate_and_quantize(cuda::rule<ReLU, Q>(), x, g, {-128, 127}, {}, &emulated::kernels).y;
         auto const source = x.clone().requires_grad_();
         auto const temporary = source * 1;  // as a convolution's output, which nobody reads again
-        auto const y = cuda::activate_and_quantize<ReLU, Q>(temporary, g, {-128, 127}, {.reuse = true},
-                                                            &emulated::kernels)
+        auto const y = cuda::activate_and_quantize(cuda::rule<ReLU, Q>(), temporary, g, {-128, 127},
+                                                   {.reuse = true}, &emulated::kernels)
                            .y;
         CHECK(y.data_ptr() == temporary.data_ptr());
         CHECK(torch::equal(y.detach(), want));
         y.sum().backward();
         auto const plain = x.clone().requires_grad_();
-        cuda::activate_and_quantize<ReLU, Q>(plain, g, {-128, 127}, {}, &emulated::kernels)
+        cuda::activate_and_quantize(cuda::rule<ReLU, Q>(), plain, g, {-128, 127}, {}, &emulated::kernels)
             .y.sum()
             .backward();
         CHECK(torch::equal(source.grad(), plain.grad()));
@@ -124,7 +125,7 @@ TEST_CASE("a gradient in another layout is put in order") {
     auto const g = grid_for<Q>(x);
     auto const gradient = [&](torch::Tensor const& upstream) {
         auto const leaf = x.clone().requires_grad_();
-        cuda::activate_and_quantize<ReLU, Q>(leaf, g, {-128, 127}, {}, &emulated::kernels)
+        cuda::activate_and_quantize(cuda::rule<ReLU, Q>(), leaf, g, {-128, 127}, {}, &emulated::kernels)
             .y.backward(upstream);
         return leaf.grad();
     };
@@ -141,27 +142,13 @@ TEST_CASE("without noise stochastic rounding rounds half to even, and seeds diff
     auto const g = grid_for<S>(x);
     for (auto const* k : {&emulated::kernels, static_cast<cuda::Kernels const*>(nullptr)}) {
         auto const with = [&](cuda::Request const& r) {
-            return cuda::activate_and_quantize<Identity, S>(x, g, {-128, 127}, r, k).y;
+            return cuda::activate_and_quantize(cuda::rule<Identity, S>(), x, g, {-128, 127}, r, k).y;
         };
-        CHECK(torch::equal(with({.seed = 9}),
-                           cuda::activate_and_quantize<Identity, E>(x, g, {-128, 127}, {}, k).y));
+        CHECK(
+            torch::equal(with({.seed = 9}),
+                         cuda::activate_and_quantize(cuda::rule<Identity, E>(), x, g, {-128, 127}, {}, k).y));
         CHECK(torch::equal(with({.noise = true, .seed = 9}), with({.noise = true, .seed = 9})));
         CHECK(!torch::equal(with({.noise = true, .seed = 9}), with({.noise = true, .seed = 10})));
-    }
-}
-
-TEST_CASE("SiLU is applied before, and its gradient is torch's") {
-    using Q = Quantizer<Int<8>, PerTensorAffine, PassThrough>;
-    auto const x = torch::randn({4, 9});
-    auto const g = grid_for<Q>(x);
-    for (auto const* k : {&emulated::kernels, static_cast<cuda::Kernels const*>(nullptr)}) {
-        auto const leaf = x.clone().requires_grad_(), other = x.clone().requires_grad_();
-        auto const y = cuda::activate_and_quantize<SiLU, Q>(leaf, g, {-128, 127}, {}, k).y;
-        CHECK(torch::equal(
-            y, cuda::activate_and_quantize<Identity, Q>(torch::silu(x), g, {-128, 127}, {}, k).y));
-        y.sum().backward();
-        torch::silu(other).sum().backward();
-        CHECK(torch::equal(leaf.grad(), other.grad()));
     }
 }
 

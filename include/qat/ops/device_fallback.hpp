@@ -151,11 +151,4 @@ inline cuda::Quantized activate_and_quantize(Rule const& rule, torch::Tensor con
     return {result[0], request.codes ? result[1] : torch::Tensor()};
 }
 
-template <class Activation, QuantizerSpec Spec>
-cuda::Quantized activate_and_quantize(torch::Tensor const& x, GridTensors const& grid, Levels levels,
-                                      cuda::Request const& request) {
-    static_assert(fuses<Activation>, "apply activate() first and pass Identity");
-    return activate_and_quantize(rule<Activation, Spec>(), x, grid, levels, request);
-}
-
 }  // namespace qat::fallback

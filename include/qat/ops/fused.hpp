@@ -34,18 +34,20 @@ struct FusedRule {
     QuantizeBlock quantize;
     EndsOfBlock ends;
     bool passes_outside, stochastic;
-    std::int64_t axis;  // of the channels; -1: one grid for the tensor
-    cuda::Rule elsewhere;
+    std::int64_t axis;                    // of the channels; -1: one grid for the tensor
+    std::optional<cuda::Rule> elsewhere;  // none: the activation is applied before
 };
 template <class Activation, QuantizerSpec Spec> constexpr FusedRule fused_rule() {
     using S = typename Spec::scheme;
     using R = typename Spec::rounding;
-    return {&quantize_block<Activation, R, S::per_channel>,
-            &ends_of_block<Activation>,
-            Spec::estimator::passes_outside,
-            R::stochastic,
-            axis_of<S>(),
-            cuda::rule<std::conditional_t<fallback::fuses<Activation>, Activation, Identity>, Spec>()};
+    FusedRule rule{&quantize_block<Activation, R, S::per_channel>,
+                   &ends_of_block<Activation>,
+                   Spec::estimator::passes_outside,
+                   R::stochastic,
+                   axis_of<S>(),
+                   {}};
+    if constexpr (fallback::fuses<Activation>) rule.elsewhere = cuda::rule<Activation, Spec>();
+    return rule;
 }
 
 inline torch::Tensor quantize_on_cpu(FusedRule const& rule, torch::Tensor const& x, GridTensors const& grid,
@@ -87,7 +89,7 @@ inline torch::Tensor quantize_elsewhere(FusedRule const& rule, torch::Tensor con
                                         GridTensors const& grid, Levels levels, FusedOptions const& o) {
     bool const noise = rule.stochastic && o.noise;
     bool const carries = o.codes && Codes::fit(levels) && torch::GradMode::is_enabled();
-    auto const result = cuda::activate_and_quantize(rule.elsewhere, x, grid, levels,
+    auto const result = cuda::activate_and_quantize(*rule.elsewhere, x, grid, levels,
                                                     {.reuse = o.storage == Storage::reuse && exclusive(x),
                                                      .seen = o.seen,
                                                      .codes = carries,

@@ -119,16 +119,6 @@ inline Quantized activate_and_quantize(Rule const& rule, torch::Tensor const& x,
     return fallback::activate_and_quantize(rule.otherwise, x, grid, levels, request);
 }
 
-/// Activations that kernels and operators do not know are applied before, by activate(): SiLU, and a user's own.
-template <class Activation, QuantizerSpec Spec>
-Quantized activate_and_quantize(torch::Tensor const& x, GridTensors const& grid, Levels levels,
-                                Request const& request = {}, Kernels const* k = kernels()) {
-    if constexpr (!fallback::fuses<Activation>)
-        return activate_and_quantize<Identity, Spec>(activate(Activation{}, x), grid, levels, request, k);
-    else
-        return activate_and_quantize(rule<Activation, Spec>(), x, grid, levels, request, k);
-}
-
 /// The extremes of act(x), for a tensor that is not on the CPU. NaN if there is one.                [] or [C] each
 template <class Activation, class Scheme>
 RangeTensors activated_range(torch::Tensor const& x, Kernels const* k = kernels()) {
