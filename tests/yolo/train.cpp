@@ -60,6 +60,7 @@ template <class E> struct Run {
     std::vector<yolo::EpochReport> epochs;
     std::vector<yolo::StepReport> steps;
     yolo::Logits kept;  // of the network that training keeps
+    std::optional<yolo::Checkpoint> resumed;
 
     explicit Run(Drawn const& data, char const* name) {
         torch::manual_seed(0);
@@ -80,6 +81,7 @@ template <class E> struct Run {
                                },
                                .epoch = [&](auto const& e) { epochs.push_back(e); }},
                               stop);
+        if (resumed) trainer.resume(*resumed, "last.pt");
         auto const outcome = trainer.run(train, val);
         kept = logits_of(trainer.kept());
         return outcome;
@@ -413,7 +415,7 @@ TEST_CASE("batch norm is re-estimated after the last epoch, before it is validat
     yolo::DetectionLoss const loss(reloaded->options(), yolo::scaled_for(run.options.hyp, 5, 64));
     CHECK(yolo::validate(*reloaded, val, {}, &loss).loss == run.epochs[1].validation.loss);
 
-    run.options.first_epoch = 2, run.options.epochs = 4;
+    run.options.epochs = 4, run.resumed = last;
     CHECK(run.train(train, &val) == yolo::Outcome::finished);
     CHECK(run.epochs.back().epoch == 3);
 }
@@ -444,6 +446,207 @@ TEST_CASE("dampening is wired: its strength follows the progress and the images 
     auto train = data.training();
     Run<Dampened> run(data, "dampened");
     CHECK(run.train(train, nullptr) == yolo::Outcome::finished);
+}
+
+namespace {
+std::string text_of(std::filesystem::path const& file) {
+    std::ifstream in(file, std::ios::binary);
+    return {std::istreambuf_iterator<char>(in), {}};
+}
+
+bool same(yolo::StateDict const& a, yolo::StateDict const& b) {
+    if (a.size() != b.size()) return false;
+    for (std::size_t i = 0; i < a.size(); ++i)
+        if (a[i].first != b[i].first || a[i].second.sizes() != b[i].second.sizes() ||
+            !torch::allclose(a[i].second, b[i].second, /*rtol=*/0, /*atol=*/0, /*equal_nan=*/true)) {
+            MESSAGE("differs: ", a[i].first);
+            return false;
+        }
+    return true;
+}
+
+// Three epochs at once, against the same with the run taken down after `steps` micro-batches and built up again from
+// last.pt alone.
+template <class E> void resumes_exactly(int steps, auto const& change) {
+    Drawn data;
+    auto train = data.training(), val = data.validation();
+    auto const make = [&](char const* name) {
+        torch::manual_seed(5);
+        auto run = std::make_unique<Run<E>>(data, name);
+        run->options.epochs = 3, run->options.hyp.warmup_epochs = 0;
+        change(run->options);
+        return run;
+    };
+    auto const whole = make("whole");
+    torch::manual_seed(7);
+    REQUIRE(whole->train(train, &val) == yolo::Outcome::finished);
+
+    auto const first = make("halves");
+    std::atomic<bool> stop{false};
+    torch::manual_seed(7);
+    REQUIRE(first->train(train, &val, &stop, steps) == yolo::Outcome::interrupted);
+    torch::manual_seed(99);  // what another process would have
+    auto const second = make("halves");
+    auto other_train = data.training(), other_val = data.validation();
+    second->resumed = first->last();
+    REQUIRE(second->train(other_train, &other_val) == yolo::Outcome::finished);
+
+    auto const a = whole->last(), b = second->last();
+    CHECK(same(a.model, b.model));
+    CHECK(same(a.more, b.more));  // optimizer, average, observers, oscillation, thresholds, generator
+    CHECK(a.manifest.best_fitness == b.manifest.best_fitness);
+    CHECK(a.manifest.extra == b.manifest.extra);
+    CHECK(text_of(whole->options.folder / "results.csv") == text_of(second->options.folder / "results.csv"));
+    auto const best = [](auto const& run) {
+        return yolo::load_checkpoint(run.options.folder / "weights/best.pt").model;
+    };
+    CHECK(same(best(*whole), best(*second)));
+}
+}  // namespace
+
+TEST_CASE("a float run that was interrupted, between epochs or within one, ends as if it had not been, bit "
+          "for bit") {
+    auto const nothing = [](auto&) {};
+    resumes_exactly<ex::relu>(3, nothing);  // the end of epoch 0
+    resumes_exactly<ex::relu>(5, nothing);
+    resumes_exactly<ex::relu>(4, [](yolo::TrainerOptions& o) {
+        o.optimizer = yolo::OptimizerKind::adamw, o.hyp.lr0 = 0.001, o.half = true;
+        o.batch_size = 16;  // as if: gradients of four micro-batches wait for a step, also between epochs
+    });
+}
+
+TEST_CASE("so does a quantized one: observers, oscillation, frozen weights, thresholds and their history") {
+    resumes_exactly<ex::exp2>(2, [](auto&) {});
+    resumes_exactly<ex::exp2>(6, [](auto& o) { o.ema = true; });
+    resumes_exactly<Steady>(5, [](auto&) {});
+    resumes_exactly<LearnedSteps>(4, [](yolo::TrainerOptions& o) {
+        o.ema = true, o.hyp.quantizer_lr = 1, o.optimizer = yolo::OptimizerKind::adam, o.hyp.lr0 = 0.001;
+    });
+    using Narrowing = ex::exp1::vary<
+        "narrowing",
+        qat::StepBits<qat::BitsStep{6, qat::after_epochs(1)}, qat::BitsStep{4, qat::after_epochs(2)}>,
+        qat::StopObservers<qat::after_steps(4)>, qat::Weights<ex::ShiftWeights::vary<qat::Stochastic>>>;
+    resumes_exactly<Narrowing>(3, [](auto& o) { o.ema = true; });
+    resumes_exactly<Narrowing>(5, [](auto&) {});
+}
+
+TEST_CASE("a run is resumed with its own data only") {
+    Drawn data;
+    auto train = data.training();
+    Run<ex::relu> run(data, "run");
+    run.options.stop_after_epoch = 0;
+    CHECK(run.train(train, nullptr) == yolo::Outcome::paused);
+    CHECK(run.messages.back().starts_with("stopped after epoch 0; "));
+    run.resumed = run.last(), run.options.stop_after_epoch = -1;
+    yolo::LoaderOptions larger;
+    larger.image_size = 64, larger.batch_size = 6, larger.workers = 0;
+    yolo::Loader other(data.train_images, larger);
+    CHECK_THROWS_WITH(run.train(other, nullptr),
+                      doctest::Contains("the run had 3 batches an epoch and now there are 2; resume with"));
+}
+
+TEST_CASE("a step that is not finite is skipped and its first tensor named; too many in a row end the run") {
+    Drawn data;
+    auto train = data.training();
+    auto const poisoned = [&](char const* name, int from, int to) {
+        auto run = std::make_unique<Run<ex::relu>>(data, name);
+        run->options.batch_size = 64, run->options.ema = false;  // every micro-batch is a step
+        run->options.epochs = 5, run->options.most_skipped = 3;
+        run->detector.module().named_parameters()["backbone.c3_2.cv1.conv.weight"].register_hook(
+            [from, to, n = std::make_shared<int>(0)](torch::Tensor const& g) {
+            bool const now = *n >= from && *n < to;
+            return ++*n, now ? g * std::numeric_limits<float>::quiet_NaN() : g;
+        });
+        return run;
+    };
+    auto const some = poisoned("some", 1, 3);
+    auto const before = yolo::state_of(some->detector);
+    CHECK(some->train(train, nullptr) == yolo::Outcome::finished);
+    REQUIRE(some->messages.size() == 2);
+    CHECK(some->messages[0] == "step 1 is skipped: the gradient of model.2.cv1.conv.weight is not finite");
+    CHECK(some->epochs[0].skipped == 2);
+    for (auto const& [key, tensor] : some->last().model)
+        CHECK_MESSAGE(tensor.isfinite().all().item<bool>(), key);
+    CHECK_FALSE(
+        torch::equal(before[0].second, yolo::state_of(some->detector)[0].second));  // others were taken
+
+    auto const many = poisoned("many", 4, 100);
+    CHECK_THROWS_WITH(
+        many->train(train, nullptr),
+        doctest::Contains("4 steps in a row were not finite (the last because of the gradient of "
+                          "model.2.cv1.conv.weight); "));
+    CHECK(many->steps.size() == 7);           // the fourth is not reported any more
+    CHECK(many->last().manifest.epoch == 1);  // it is the last good one
+}
+
+TEST_CASE("a network that is not finite any more ends the run at once") {
+    Drawn data;
+    auto train = data.training();
+    Run<ex::relu> run(data, "broken");
+    torch::NoGradGuard no_grad;
+    run.detector.module().parameters().front().fill_(std::numeric_limits<float>::infinity());
+    torch::AutoGradMode const grad(true);
+    CHECK_THROWS_WITH(
+        run.train(train, nullptr),
+        doctest::Contains("model.0.conv.weight is not finite any more; no checkpoint was saved yet"));
+}
+
+TEST_CASE("the loss scale halves when gradients overflow and doubles after 2000 good steps") {
+    yolo::LossScale scale(yolo::Precision::float16);
+    CHECK(scale.on());
+    CHECK(scale.value() == 65536);
+    scale.follow(true);
+    CHECK(scale.value() == 32768);
+    for (int i = 0; i < 1999; ++i) scale.follow(false);
+    CHECK(scale.value() == 32768);
+    scale.follow(false);
+    CHECK(scale.value() == 65536);
+    CHECK(scale.steps() == 0);
+    yolo::LossScale const none(yolo::Precision::bfloat16);  // as wide as float32
+    CHECK_FALSE(none.on());
+    CHECK(none.value() == 1);
+}
+
+TEST_CASE("checkpoints that stay are written every so many epochs") {
+    Drawn data;
+    auto train = data.training();
+    Run<ex::relu> run(data, "period");
+    run.options.save_period = 2, run.options.epochs = 3;
+    run.train(train, nullptr);
+    CHECK(std::filesystem::exists(run.options.folder / "weights/epoch0.pt"));
+    CHECK_FALSE(std::filesystem::exists(run.options.folder / "weights/epoch1.pt"));
+    CHECK(std::filesystem::exists(run.options.folder / "weights/epoch2.pt"));
+}
+
+TEST_CASE(
+    "the average of observed scales is taken between their logarithms; powers of two are rounded again") {
+    struct Grids : torch::nn::Module {
+        qat::nn::FakeQuantize<ex::ShiftOutputs> output;
+        qat::nn::FakeQuantize<Quantizer<ex::Int<8>, ex::PerTensorSymmetric>> weight_grid;
+        Grids() {
+            register_module("output", output.ptr()), register_module("weight_grid", weight_grid.ptr());
+        }
+        void see(float reach) { output->scale.fill_(reach), weight_grid->scale.fill_(reach); }
+    } model, average;
+    yolo::Ema ema(average);
+    auto const step = [&](float scale) {
+        model.see(scale);
+        ema.set_updates(1999);
+        ema.update(model);
+    };
+    step(0.125f);  // the first one is taken as it is
+    CHECK(average.output->scale.item<float>() == 0.125f);
+    CHECK(average.weight_grid->scale.item<float>() == 0.125f);
+    double const weight = 1 - yolo::ema_decay(2000);  // 0.37
+    step(0.25f);
+    CHECK(average.output->scale.item<float>() == 0.125f);  // 2^-2.63 is nearer to 2^-3
+    CHECK(average.weight_grid->scale.item<double>() == doctest::Approx(std::exp2(-3 + weight)));
+    step(0.25f);
+    CHECK(average.output->scale.item<float>() == 0.25f);
+    ema.restart_scales();
+    step(8);
+    CHECK(average.output->scale.item<float>() == 8);
+    CHECK(average.weight_grid->scale.item<float>() == 8);
 }
 
 TEST_CASE("every run gets a folder of its own") {

@@ -25,6 +25,12 @@ struct Drift {
 class ScaleDrift {
 public:
     explicit ScaleDrift(torch::nn::Module& model) : model_(model) { ranges_ = read(); }
+    /// Goes on from what ranges() was when a run was interrupted.
+    ScaleDrift(torch::nn::Module& model, std::map<std::string, torch::Tensor> ranges)
+        : model_(model), ranges_(std::move(ranges)) {}
+
+    /// log2 of every grid's range at the last step, [] or [G].
+    std::map<std::string, torch::Tensor> const& ranges() const { return ranges_; }
 
     /// Since the last call, or since the beginning.
     Drift step() {

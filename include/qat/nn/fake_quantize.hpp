@@ -64,6 +64,12 @@ public:
 
     bool quantized() const override { return F::quantized; }
     bool fixed() const override { return F::quantized && O::fixed; }
+    bool power_of_two() const override { return Spec::scale::power_of_two; }
+    std::vector<std::pair<std::string, torch::Tensor>> memory() override {
+        if constexpr (F::quantized && Spec::estimator::learns == Learns::log2_threshold)
+            if (running_) return guard().state();
+        return {};
+    }
     std::string describe() const override { return qat::describe<Spec>(); }
     void share(SharedRange range) override { each_step_ = true, range_ = range; }
     torch::Tensor learned() const override { return learned_.parameter; }
@@ -215,11 +221,15 @@ private:
         adopt_learned();
     }
 
+    ThresholdFreeze& guard() {
+        if (!guard_) guard_.emplace(learned_.parameter, Spec::scale::way, levels);
+        return *guard_;
+    }
+
     // Thresholds that only oscillate are frozen, and the grid is the parameter's.
     void follow_learned() {
         if constexpr (Spec::estimator::learns == Learns::log2_threshold) {
-            if (!guard_) guard_.emplace(learned_.parameter, Spec::scale::way, levels);
-            guard_->follow(learned_.parameter);
+            guard().follow(learned_.parameter);
         }
         adopt_learned();
     }

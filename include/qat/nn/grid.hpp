@@ -7,6 +7,8 @@
 
 #include <functional>
 #include <string>
+#include <utility>
+#include <vector>
 
 namespace qat::nn {
 
@@ -33,8 +35,9 @@ public:
     share(SharedRange range) = 0;  // with other producers: the scale moves between steps from now on
     virtual std::string describe() const = 0;
     virtual bool quantized() const = 0;
-    virtual bool fixed() const = 0;   // the range is the quantizer's own choice, whatever was seen
-    virtual bool unseen() const = 0;  // wants to see a tensor before it can quantize one
+    virtual bool fixed() const = 0;         // the range is the quantizer's own choice, whatever was seen
+    virtual bool unseen() const = 0;        // wants to see a tensor before it can quantize one
+    virtual bool power_of_two() const = 0;  // its scale is one
     /// Fewer bits than the format has. rescale: on the range that is known; else scale and zero point are those of that
     /// many bits already (they were read from a file).
     virtual void set_bits(int bits, bool rescale) = 0;
@@ -42,6 +45,9 @@ public:
     virtual void before_update() {}             // between the backward pass and the optimizer's step
     virtual void after_update() {}              // after it: what is trained was changed
     virtual void freeze_learned() = 0;          // and it stays as it is
+    /// What training remembers of it besides parameters and buffers, by name: the tensors themselves, for a checkpoint to
+    /// read and to write. Once refresh() has been called.
+    virtual std::vector<std::pair<std::string, torch::Tensor>> memory() { return {}; }
     /// Scale and zero point of every channel of a tensor: [] or [C], whatever channels share.
     virtual std::pair<torch::Tensor, torch::Tensor> by_channel() const = 0;
 };

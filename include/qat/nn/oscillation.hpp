@@ -8,8 +8,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <map>
 #include <numbers>
 #include <optional>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -79,8 +81,8 @@ struct OscillationOptions {
 
 /// Follows the integers of all weights of a model, which must outlive it. A change of integer against the
 /// direction of the one before is an oscillation; its frequency is the moving average, from 0 to 1 (section
-/// 4.3). Memory: 5 bytes a weight, 10 where weights may freeze. It is no state of the network: a resumed run
-/// starts it anew, and so does a change of the number of bits.
+/// 4.3). Memory: 5 bytes a weight, 10 where weights may freeze. It is no state of the network: state() and
+/// restore() are for a run that is interrupted. A change of the number of bits starts it anew.
 class WeightOscillation {
 public:
     explicit WeightOscillation(torch::nn::Module& model, OscillationOptions options = {}) : o_(options) {
@@ -118,6 +120,35 @@ public:
         return count;
     }
 
+    /// The histories by name ("3.code": of the third weight), for a checkpoint: these very tensors.
+    std::vector<std::pair<std::string, torch::Tensor>> state() const {
+        std::vector<std::pair<std::string, torch::Tensor>> tensors;
+        for (std::size_t i = 0; i < histories_.size(); ++i) {
+            auto const& h = histories_[i];
+            if (!h.code.defined()) continue;
+            auto const name = std::to_string(i);
+            tensors.emplace_back(name + ".levels", torch::tensor({h.levels.lo, h.levels.hi}, torch::kLong));
+            for (auto const& [part, member] : parts)
+                if ((h.*member).defined()) tensors.emplace_back(name + part, h.*member);
+        }
+        return tensors;
+    }
+
+    /// saved: what state() gave, in the same network. Weights that it does not name start anew.
+    void restore(std::map<std::string, torch::Tensor, std::less<>> const& saved) {
+        for (std::size_t i = 0; i < histories_.size(); ++i) {
+            auto& h = histories_[i];
+            auto const name = std::to_string(i);
+            auto const levels = saved.find(name + ".levels");
+            auto const w = h.producer->quantized_weight();
+            if (levels == saved.end() || !w) continue;
+            h.levels = {levels->second[0].item<std::int64_t>(), levels->second[1].item<std::int64_t>()};
+            for (auto const& [part, member] : parts)
+                if (auto const found = saved.find(name + part); found != saved.end())
+                    h.*member = found->second.to(w->weight.device()).clone();
+        }
+    }
+
 private:
     struct History {
         Producer* producer;
@@ -128,6 +159,13 @@ private:
         torch::Tensor frozen = {};     // where weights may freeze                                bool
         torch::Tensor average = {};    // of the code, where weights may freeze                   float32
     };
+
+    static constexpr std::pair<char const*, torch::Tensor History::*> parts[] = {
+        {".code", &History::code},
+        {".direction", &History::direction},
+        {".frequency", &History::frequency},
+        {".frozen", &History::frozen},
+        {".average", &History::average}};
 
     void follow(History& h, QuantizedWeight const& w) const {
         auto const scale = detail::by_row(w.grid->by_channel().first);

@@ -18,8 +18,9 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
             auto const file = resumed.parent_path().parent_path() / "opt.json";
             auto arguments = arguments_of(file, app);
             std::reverse(arguments.begin(), arguments.end());
+            int const stop_after_epoch = a.stop_after_epoch;  // of this session, not of the run
             app.parse(arguments);
-            a.resume = resumed, a.weights = resumed, a.exist_ok = true;
+            a.resume = resumed, a.exist_ok = true, a.stop_after_epoch = stop_after_epoch;
         }
         if (a.data.empty()) throw std::runtime_error("--data is missing: the data set's YAML file");
         set_threads(a.threads);
@@ -30,7 +31,10 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         // The network: the checkpoint's size and anchors, the data set's classes.
         Manifest manifest;
         StateDict start;
-        if (!a.weights.empty()) {
+        Checkpoint resumed;
+        if (!a.resume.empty()) {
+            resumed = load_checkpoint(a.resume), manifest = resumed.manifest;
+        } else if (!a.weights.empty()) {
             auto checkpoint = load_checkpoint(a.weights);
             manifest = checkpoint.manifest, start = std::move(checkpoint.model);
         } else {
@@ -45,19 +49,16 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
                                      "; it is for float experiments");
         auto const hyp = hyperparameters_of(a, info.quantized);
         int const epochs = a.epochs > 0 ? a.epochs : info.schedule.epochs;
-        int const first_epoch = a.resume.empty() ? 0 : manifest.epoch + 1;
-        double const best = a.resume.empty() ? 0 : manifest.best_fitness;
-        if (first_epoch >= epochs)
+        if (!a.resume.empty() && manifest.epoch + 1 >= epochs)
             throw std::runtime_error(a.resume + " has finished its " + std::to_string(epochs) + " epochs");
         manifest.classes = set.classes, manifest.names = set.names, manifest.extra.clear();
         if (a.resume.empty()) manifest.bits = 0;
         auto const where = device(a.device);
+        auto const precision = precision_named(a.amp, where);
         auto detector = info.make(network_options(manifest));
         spdlog::info(summary(*detector, info));
-        if (!a.weights.empty()) {
-            auto const fit = trained_by != info.name ? Fit::restart
-                             : a.resume.empty()      ? Fit::adapt
-                                                     : Fit::exact;
+        if (a.resume.empty() && !a.weights.empty()) {
+            auto const fit = trained_by != info.name ? Fit::restart : Fit::adapt;
             auto const t = load_state(*detector, start, fit, a.weights);
             spdlog::info("transferred {}/{} from {}", t.transferred, t.total, a.weights);
         }
@@ -108,12 +109,18 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
                          .ema = a.ema.value_or(!info.quantized),
                          .validate = !a.noval,
                          .save = !a.nosave,
+                         .save_period = a.save_period,
                          .half = a.half,
-                         .first_epoch = first_epoch,
-                         .best_fitness = best},
+                         .precision = precision,
+                         .stop_after_epoch = a.stop_after_epoch},
                         printer.events(), &stop_requested);
+        if (!a.resume.empty()) {
+            trainer.resume(resumed, a.resume);
+            resumed = {};
+        }
         auto const outcome = trainer.run(train_loader, val_loader ? &*val_loader : nullptr);
         if (outcome == Outcome::interrupted) return 128 + stop_signal;
+        if (outcome == Outcome::paused) return 0;
 
         auto const best_file = folder / "weights/best.pt";
         spdlog::info("{} holds the best epoch", best_file.string());

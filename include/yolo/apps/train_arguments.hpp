@@ -3,6 +3,7 @@
 
 #include <yolo/apps/cli.hpp>
 #include <yolo/io/hyperparameters.hpp>
+#include <yolo/train/mixed_precision.hpp>
 #include <yolo/train/optimizer.hpp>
 
 #include <cstdio>
@@ -13,8 +14,10 @@ namespace yolo::apps {
 /// The flags of yolo-train, with YOLOv5's names and defaults.
 struct TrainArguments {
     std::string data, weights, experiment, hyp, device, optimizer = "SGD", project = "runs/train",
-                                                        name = "exp", size = "n", json, resume;
-    int epochs = 0;  // 0: what the experiment says
+                                                        name = "exp", size = "n", json, resume, amp = "auto";
+    int epochs = 0;             // 0: what the experiment says
+    int save_period = 0;        // 0: none
+    int stop_after_epoch = -1;  // -1: none
     int batch_size = 16, image_size = 640, workers = 2, patience = 100, threads = 0;
     std::uint64_t seed = 0;
     std::vector<int> freeze;
@@ -54,6 +57,16 @@ struct TrainArguments {
             ->check(at_least(0));
         app.add_option("--resume", resume,
                        "last.pt of a run that was interrupted; other options are taken from the run");
+        app.add_option("--save-period", save_period,
+                       "keep weights/epochN.pt every so many epochs; 0: last.pt and best.pt only")
+            ->check(at_least(0));
+        app.add_option("--stop-after-epoch", stop_after_epoch,
+                       "end the run once this epoch is saved, for --resume; -1: never")
+            ->check(at_least(-1));
+        app.add_option(
+               "--amp", amp,
+               "precision of convolutions on CUDA; auto: float16 there. Grids and the CPU stay float32")
+            ->check(CLI::IsMember({"auto", "off", "float16", "bfloat16"}));
         app.add_option("--json", json, "write the results to this file");
         app.add_flag("--exist-ok", exist_ok, "use the run's folder though it exists");
         app.add_flag("--cos-lr", cos_lr, "cosine schedule of the learning rate");
@@ -78,6 +91,15 @@ inline Size size_named(std::string const& name) {
         return {depth, width};
     throw std::runtime_error("--model " + name +
                              " is no size; want n, s, m, l, x or depth,width as 0.33,0.125");
+}
+
+/// --amp on that device. Mixed precision is CUDA's: elsewhere "auto" is off, and what was asked for is refused.
+inline Precision precision_named(std::string const& name, torch::Device const& where) {
+    if (name == "off" || (name == "auto" && !where.is_cuda())) return Precision::float32;
+    if (!where.is_cuda())
+        throw std::runtime_error("--amp " + name +
+                                 " wants a CUDA device; the CPU trains in float32, use --amp off");
+    return name == "bfloat16" ? Precision::bfloat16 : Precision::float16;
 }
 
 inline OptimizerKind optimizer_named(std::string const& name) {
@@ -121,6 +143,9 @@ inline nlohmann::ordered_json to_json(TrainArguments const& a, std::string const
             {"patience", a.patience},
             {"freeze", a.freeze},
             {"resume", a.resume},
+            {"save-period", a.save_period},
+            {"stop-after-epoch", a.stop_after_epoch},
+            {"amp", a.amp},
             {"json", a.json},
             {"exist-ok", a.exist_ok},
             {"cos-lr", a.cos_lr},

@@ -78,13 +78,13 @@ public:
     Dataset const& dataset() const { return dataset_; }
 
     /// Starts an epoch at its first batch; what was left of another one is dropped.
-    void start_epoch(int epoch) {
+    void start_epoch(int epoch, int first_batch = 0) {
         auto plan = std::make_shared<Plan const>(make_plan(epoch));
         {
             std::lock_guard const lock(mutex_);
             plan_ = std::move(plan);
             ready_.clear();
-            claimed_ = returned_ = 0;
+            claimed_ = returned_ = static_cast<std::size_t>(std::max(first_batch, 0));
         }
         wanted_.notify_all();
     }
@@ -93,7 +93,7 @@ public:
     /// throws what a worker met while it made this batch; the call after that returns the batch behind it.
     bool next(Batch& batch) {
         if (!plan_) start_epoch(0);
-        if (returned_ == batches_.size()) return false;
+        if (returned_ >= batches_.size()) return false;
         if (threads_.empty()) {
             batch = make_batch(*plan_, returned_++);
             return true;

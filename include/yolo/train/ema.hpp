@@ -5,15 +5,18 @@
 #include <yolo/train/schedule.hpp>
 
 #include <cstdint>
+#include <map>
 #include <string>
+#include <utility>
 
 namespace yolo {
 
 /// Keeps `average` an average of another module of the same structure, by name:
 ///     average += (1 - decay) * (model - average)        decay = ema_decay(number of updates)
-/// for parameters and floating buffers; integer buffers are copied. Of scales that are trained the logarithm
-/// is averaged, so that the average of two scales is the one as many octaves from either (Gupta and Asthana
-/// 2024, arXiv:2311.05109, average weights and scales for YOLO); grids that follow what they see are copied.
+/// for parameters and floating buffers; integer buffers are copied. Of scales the logarithm is averaged, so that
+/// the average of two scales is the one as many octaves from either (Gupta and Asthana 2024, arXiv:2311.05109,
+/// average weights and scales for YOLO), and a power of two is rounded to the nearest one. Zero points and what
+/// observers remember are copied.
 /// The caller makes the second module (construct, bind, copy by name: a clone knows nothing of shared grids)
 /// and gives it the starting values; it must outlive this object.
 class Ema {
@@ -40,11 +43,23 @@ public:
             else
                 to.copy_(from);
         });
-        // Its scale follows what a grid has learned; a power of two is rounded again.
-        for (auto const& module : average_->modules(/*include_self=*/false))
-            if (auto* grid = dynamic_cast<qat::nn::Grid*>(module.get()); grid && grid->learned().defined())
-                grid->refresh();
+        for (auto const& module : average_->named_modules({}, /*include_self=*/false)) {
+            auto* const grid = dynamic_cast<qat::nn::Grid*>(module.value().get());
+            if (!grid || !grid->quantized()) continue;
+            if (grid->learned().defined())
+                grid->refresh();  // its scale follows what it has learned; a power of two is rounded again
+            else
+                average_scale(module.key(), *grid, weight);
+        }
     }
+
+    /// From the next update on the average of every scale begins anew: ranges have just been found, or have jumped
+    /// because the number of bits has.
+    void restart_scales() { log2_scales_.clear(); }
+
+    /// log2 of the averaged scales, by grid, before they are rounded: what a resumed run goes on with.
+    std::map<std::string, torch::Tensor> const& log2_scales() const { return log2_scales_; }
+    void set_log2_scales(std::map<std::string, torch::Tensor> scales) { log2_scales_ = std::move(scales); }
 
     torch::nn::Module& average() const { return *average_; }
     std::int64_t updates() const { return updates_; }
@@ -70,6 +85,18 @@ private:
         }
     }
 
+    // scale: the model's, which was copied.
+    void average_scale(std::string const& path, qat::nn::Grid& grid, double weight) {
+        auto const log2 = torch::log2(grid.scale);
+        auto& average = log2_scales_[path];
+        if (!average.defined()) average = log2;
+        average.lerp_(log2, weight);
+        if (grid.power_of_two())
+            grid.scale.copy_(torch::exp2(average.round()));
+        else
+            grid.scale.copy_(torch::where(average == log2, grid.scale, torch::exp2(average)));
+    }
+
     // Logarithms and offsets are averaged as they are, steps and clips by their logarithm. Before the
     // average's grid has started, and where training has pushed a step below 0 (which means the smallest),
     // the model's value is taken.
@@ -90,6 +117,7 @@ private:
 
     torch::nn::Module* average_;
     std::int64_t updates_ = 0;
+    std::map<std::string, torch::Tensor> log2_scales_;
 };
 
 }  // namespace yolo

@@ -6,6 +6,7 @@
 #include <yolo/train/schedule.hpp>
 
 #include <array>
+#include <cmath>
 #include <memory>
 #include <string>
 #include <unordered_set>
@@ -83,6 +84,23 @@ inline std::unique_ptr<torch::optim::Optimizer> make_optimizer(torch::nn::Module
         break;
     }
     return std::make_unique<torch::optim::SGD>(std::move(groups), torch::optim::SGDOptions(o.lr));
+}
+
+/// Scales gradients so that the norm of all of them together is at most `largest`: g *= min(1, largest / (norm + 1e-6)).
+/// Returns the norm from before. If it is not finite, the gradients are left as they are, so that one can see which it is:
+/// torch::nn::utils::clip_grad_norm_ would have made all of them NaN.
+inline double clip_gradients(std::vector<torch::Tensor> const& parameters, double largest) {
+    torch::NoGradGuard no_grad;
+    std::vector<torch::Tensor> gradients, norms;
+    for (auto const& parameter : parameters)
+        if (auto const& gradient = parameter.grad(); gradient.defined()) gradients.push_back(gradient);
+    for (auto const& gradient : gradients) norms.push_back(gradient.norm());
+    if (norms.empty()) return 0;
+    auto const norm = torch::stack(norms).norm().item<double>();
+    auto const factor = largest / (norm + 1e-6);
+    if (std::isfinite(norm) && factor < 1)
+        for (auto& gradient : gradients) gradient.mul_(factor);
+    return norm;
 }
 
 /// Sets the rates of an optimizer made by make_optimizer, which must outlive it.

@@ -1,9 +1,11 @@
 #pragma once
 // results.csv with YOLOv5's columns and widths, so that its readers work; quantized runs add columns of their own behind.
 
+#include <yolo/io/atomic_file.hpp>
 #include <yolo/train/validate.hpp>
 
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <optional>
@@ -28,7 +30,18 @@ struct EpochReport {
     std::array<double, 3> rates{};  // learning rates: biases, weights, batch norm
     double seconds = 0;
     std::optional<GridHealth> grids{};  // of quantized runs
+    std::int64_t skipped = 0;           // steps that were not finite, of the run so far
 };
+
+/// Removes the lines of `epoch` and later ones: a run that goes on there writes them again. No file: nothing to do.
+inline void truncate_results(std::filesystem::path const& file, int epoch) {
+    std::ifstream in(file);
+    if (!in) return;
+    std::string kept, line;
+    for (bool header = true; std::getline(in, line); header = false)
+        if (header || std::strtol(line.c_str(), nullptr, 10) < epoch) kept += line + "\n";
+    write_atomically(file, kept);
+}
 
 /// Appends one line; the first one is preceded by the header. A file without columns for grids (of an older run that is
 /// resumed) gets none. throws std::runtime_error if it cannot be written.

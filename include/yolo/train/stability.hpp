@@ -1,11 +1,11 @@
 #pragma once
 // What keeps long quantized training stable, and what shows whether it is. One object for a run of the
-// trainer; nothing in it is state of the network: a resumed run counts oscillations anew, and frozen weights
-// are free until they oscillate again.
+// trainer; what it remembers is no state of the network, but part of a checkpoint that can be resumed.
 
 #include <qat/nn/drift.hpp>
 #include <qat/nn/oscillation.hpp>
 #include <yolo/model/detector.hpp>
+#include <yolo/train/optimizer_state.hpp>
 #include <yolo/train/results.hpp>
 
 #include <algorithm>
@@ -39,6 +39,24 @@ public:
     }
 
     std::int64_t frozen_weights() const { return oscillation_.frozen(); }
+
+    /// What is remembered, by name, for restore() in the run that goes on. Clones where they may change.
+    StateDict state() const {
+        StateDict tensors;
+        for (auto const& [name, tensor] : oscillation_.state())
+            tensors.emplace_back("oscillation/" + name, tensor);
+        if (drift_)
+            for (auto const& [path, range] : drift_->ranges()) tensors.emplace_back("range/" + path, range);
+        return tensors;
+    }
+    void restore(TensorsByName const& saved) {
+        oscillation_.restore(with_prefix(saved, "oscillation/"));
+        auto const ranges = with_prefix(saved, "range/");
+        if (ranges.empty()) return;
+        std::map<std::string, torch::Tensor> on_device;
+        for (auto const& [path, range] : ranges) on_device[path] = range.to(detector_.device());
+        drift_.emplace(detector_.module(), std::move(on_device));
+    }
 
     /// images: of one batch, on which clipping is measured. say: told what runs away.
     template <class Say> GridHealth end_of_epoch(torch::Tensor const& images, Say&& say) {

@@ -3,11 +3,12 @@
 
 #include <qat/nn/reestimate.hpp>
 #include <yolo/io/checkpoint.hpp>
-#include <yolo/io/transfer.hpp>
-#include <yolo/train/ema.hpp>
+#include <yolo/io/progress.hpp>
+#include <yolo/train/mixed_precision.hpp>
+#include <yolo/train/not_finite.hpp>
 #include <yolo/train/optimizer.hpp>
 #include <yolo/train/results.hpp>
-#include <yolo/train/stability.hpp>
+#include <yolo/train/run_state.hpp>
 
 #include <atomic>
 
@@ -24,9 +25,11 @@ struct TrainerOptions {
     std::vector<int> freeze;  // numbered layers whose parameters stay as they are; {10}: the first ten
     bool ema = true;          // validate and keep the moving average of the state
     bool validate = true, save = true;  // false: only after the last epoch
+    int save_period = 0;                // epochs between checkpoints that stay, weights/epochN.pt; 0: none
     bool half = false;                  // the kept checkpoints in float16
-    int first_epoch = 0;                // of a resumed run
-    double best_fitness = 0;
+    Precision precision = Precision::float32;  // of convolutions; others than float32 on CUDA only
+    int most_skipped = 10;      // steps in a row that may be skipped because they were not finite
+    int stop_after_epoch = -1;  // the run ends once this epoch is saved, to be resumed; -1: never
 };
 
 struct StepReport {
@@ -43,7 +46,8 @@ struct TrainingEvents {
     std::function<void(EpochReport const&)> epoch;
 };
 
-enum class Outcome { finished, stopped_early, interrupted };
+/// paused: after stop_after_epoch. interrupted: by `stop`.
+enum class Outcome { finished, stopped_early, paused, interrupted };
 
 class Trainer {
 public:
@@ -56,6 +60,8 @@ public:
           loss_(detector.options(), scaled_for(o_.hyp, detector.options().classes, o_.image_size)) {
         manifest_.experiment = experiment.name;
         freeze_layers();
+        for (auto const& [key, tensor, _] : detail::named_state(detector_))
+            if (tensor.requires_grad()) parameters_.emplace_back(key, tensor);
         if (o_.ema) {
             average_ = detector_.replicate();
             ema_.emplace(average_->module());
@@ -69,8 +75,33 @@ public:
 
     /// The network that is validated and kept.
     Detector& kept() { return average_ ? *average_ : detector_; }
-    double best_fitness() const { return o_.best_fitness; }
+    double best_fitness() const { return manifest_.best_fitness; }
 
+    /// run() goes on where the run was that wrote this last.pt: the same steps as if it had not been interrupted, bit for
+    /// bit on one thread. A checkpoint that is not from such a run gives its weights and its epoch.
+    /// source: named in errors.
+    void resume(Checkpoint const& checkpoint, std::string const& source) {
+        auto const& m = checkpoint.manifest;
+        manifest_.best_fitness = m.best_fitness, manifest_.bits = m.bits;
+        at_ = {}, at_.epoch = m.epoch + 1, at_.best_epoch = std::max(m.epoch, 0);
+        for (auto const& [name, tensor] : checkpoint.more) saved_.emplace(name, tensor);
+        if (auto const text = m.extra.find(progress_key); text != m.extra.end())
+            at_ = progress_from_json(text->second);
+        StateDict trained;
+        for (auto const& [key, tensor] : checkpoint.more)
+            if (key.starts_with("network/")) trained.emplace_back(key.substr(8), tensor);
+        load_state(detector_, trained.empty() ? checkpoint.model : trained, Fit::exact, source);
+        if (average_) {
+            load_state(*average_, checkpoint.model, Fit::exact, source);
+            if (!saved_.contains(
+                    "generator"))  // an older checkpoint: the average remembers as long as before
+                at_.ema_updates = -1;
+        }
+        resumed_ = true;
+    }
+
+    /// Epochs from where the run stands. throws std::runtime_error where steps stay not finite, or the data are others
+    /// than those of the run that is resumed.
     Outcome run(Loader& train, Loader* validation) {
         StepSchedule const rates(*optimizer_, {.epochs = o_.epochs,
                                                .batches_per_epoch = train.batches(),
@@ -83,44 +114,50 @@ public:
                                                .warmup_momentum = o_.hyp.warmup_momentum,
                                                .warmup_bias_lr = o_.hyp.warmup_bias_lr,
                                                .quantizer_lr = o_.hyp.quantizer_lr});
-        detector_.module().train();
-        if (ema_ && o_.first_epoch > 0)  // a resumed average remembers as long as before
-            ema_->set_updates(std::int64_t{o_.first_epoch} * train.batches() /
-                              full_accumulation(o_.batch_size));
-        if (experiment_.quantized && o_.first_epoch == 0) observe_first_batch(train);
-        begin_schedule(train.batches());
-        if (experiment_.quantized) stability_.emplace(detector_, experiment_.stability);
-        Outcome outcome = Outcome::finished;
-        int best_epoch = o_.first_epoch;
-        for (int epoch = o_.first_epoch; epoch < o_.epochs && outcome == Outcome::finished; ++epoch) {
+        begin(train);
+        for (int epoch = at_.epoch; epoch < o_.epochs; ++epoch) {
             EpochReport report;
             report.epoch = epoch, report.epochs = o_.epochs;
             detail::Stopwatch lap;
-            bool const whole = train_epoch(train, rates, report);
             bool const last = epoch + 1 == o_.epochs;
-            if (!whole) outcome = Outcome::interrupted;
-            if (whole && last) reestimate(train);
-            if (whole && validation && (o_.validate || last)) {
+            if (!train_epoch(train, rates, report)) {
+                manifest_.epoch = epoch - 1;
+                save("last.pt", /*resumable=*/true);
+                return Outcome::interrupted;
+            }
+            if (last) reestimate(train);
+            if (validation && (o_.validate || last)) {
                 report.validation = validate(kept(), *validation, {}, &loss_);
                 report.validated = true;
                 double const fitness = report.validation.evaluation.fitness();
-                report.best = fitness >= o_.best_fitness;  // also while it is still 0, as YOLOv5
-                if (report.best) o_.best_fitness = std::max(fitness, o_.best_fitness), best_epoch = epoch;
+                report.best = fitness >= manifest_.best_fitness;  // also while it is still 0, as YOLOv5
+                if (report.best)
+                    manifest_.best_fitness = std::max(fitness, manifest_.best_fitness),
+                    at_.best_epoch = epoch;
             }
             report.seconds = lap() / 1000;
-            if (whole) append_results(o_.folder / "results.csv", report);
-            if (events_.epoch && whole) events_.epoch(report);
-            manifest_.epoch = whole ? epoch : epoch - 1;
-            manifest_.best_fitness = o_.best_fitness;
-            if (o_.save || last || !whole) save("last.pt");
+            append_results(o_.folder / "results.csv", report);
+            if (events_.epoch) events_.epoch(report);
+            manifest_.epoch = epoch, at_.epoch = epoch + 1, at_.batch = 0;
+            bool const patience_ends =
+                o_.patience > 0 && report.validated && epoch - at_.best_epoch >= o_.patience && !last;
+            bool const stops = (stop_ && *stop_) || epoch == o_.stop_after_epoch;
+            // best.pt first: a run that ends between the two is resumed from the epoch before and writes both again.
             if (report.best || (last && !validation)) save("best.pt");
-            if (whole && o_.patience > 0 && report.validated && epoch - best_epoch >= o_.patience && !last) {
-                say("no better epoch than " + std::to_string(best_epoch) + " for " +
+            if (o_.save_period > 0 && epoch % o_.save_period == 0)
+                save(("epoch" + std::to_string(epoch) + ".pt").c_str());
+            if (o_.save || last || patience_ends || stops) save("last.pt", /*resumable=*/true);
+            if (patience_ends) {
+                say("no better epoch than " + std::to_string(at_.best_epoch) + " for " +
                     std::to_string(o_.patience) + " epochs: stopping early");
-                outcome = Outcome::stopped_early;
+                return Outcome::stopped_early;
+            }
+            if (stops && !last) {
+                say("stopped after epoch " + std::to_string(epoch) + "; " + last_file() + " can be resumed");
+                return stop_ && *stop_ ? Outcome::interrupted : Outcome::paused;
             }
         }
-        return outcome;
+        return Outcome::finished;
     }
 
 private:
@@ -141,6 +178,40 @@ private:
         }
     }
 
+    std::string last_file() const { return (o_.folder / "weights/last.pt").string(); }
+    RunParts parts() {
+        return {
+            detector_, *optimizer_, parameters_, ema_ ? &*ema_ : nullptr, stability_ ? &*stability_ : nullptr,
+            loss_sums_};
+    }
+
+    // What comes before the first step, or instead of it what was before the one that follows.
+    void begin(Loader& train) {
+        int const batches = train.batches();
+        if (resumed_ && at_.batches > 0 && at_.batches != batches)
+            throw std::runtime_error("the run had " + std::to_string(at_.batches) +
+                                     " batches an epoch and now there are " + std::to_string(batches) +
+                                     "; resume with the data set and the batch size of the run, or start "
+                                     "another from its weights");
+        at_.batches = batches;
+        detector_.module().train();
+        if (experiment_.quantized && !resumed_) observe_first_batch(train);
+        begin_schedule(batches);
+        if (experiment_.quantized) stability_.emplace(detector_, experiment_.stability);
+        loss_sums_ = torch::zeros(3);
+        optimizer_->zero_grad();
+        if (!resumed_) return;
+        truncate_results(o_.folder / "results.csv", at_.epoch);
+        qat::nn::refresh_scales(detector_.module());
+        restore_run(parts(), saved_);
+        saved_.clear();
+        loss_scale_.set(at_.loss_scale, at_.steps_at_scale);
+        if (ema_)
+            ema_->set_updates(at_.ema_updates >= 0
+                                  ? at_.ema_updates
+                                  : std::int64_t{at_.epoch} * batches / full_accumulation(o_.batch_size));
+    }
+
     /// Grids that several producers share need a range before the first step.
     void observe_first_batch(Loader& train) {
         Batch batch;
@@ -152,59 +223,64 @@ private:
     /// False if it was interrupted.
     bool train_epoch(Loader& train, StepSchedule const& rates, EpochReport& report) {
         auto& model = detector_.module();
-        auto const events = qat::plan(experiment_.schedule, train.batches(), o_.epochs);
-        auto sums = torch::zeros(3);
         auto const began = std::chrono::steady_clock::now();
-        auto const mean_loss = [&](int batches) {
-            std::array<double, 3> mean{};
-            for (std::size_t k = 0; k < 3; ++k)
-                mean[k] = sums[static_cast<std::int64_t>(k)].item<double>() / std::max(batches, 1);
-            return mean;
-        };
+        auto const steps = static_cast<double>(train.batches()) * o_.epochs;
         model.train();
-        optimizer_->zero_grad();  // what an epoch did not use up is dropped, as in YOLOv5
-        train.start_epoch(report.epoch);
+        if (at_.batch == 0) {
+            optimizer_->zero_grad();  // what an epoch did not use up is dropped, as in YOLOv5
+            loss_sums_.zero_(), at_.counted = 0;
+        }
+        train.start_epoch(report.epoch, at_.batch);
         Batch batch, latest;
-        for (int i = 0; train.next(batch); ++i, latest = std::move(batch)) {
-            auto const step = static_cast<std::int64_t>(report.epoch) * train.batches() + i;
+        for (; train.next(batch); latest = std::move(batch)) {
+            auto const step = static_cast<std::int64_t>(report.epoch) * train.batches() + at_.batch;
             apply_events(step);
-            auto const rate = rates(report.epoch, i);
+            auto const rate = rates(report.epoch, at_.batch);
             report.rates = {rate.bias_lr, rate.weight_lr, rate.norm_lr};
             qat::nn::refresh_scales(model);
 
-            auto const logits = detector_(batch.images);
+            Logits logits;
+            {
+                Autocast const half(o_.precision);
+                logits = detector_(batch.images);
+            }
             auto const loss = loss_(logits, batch.targets);
-            loss.total.backward();
-            ++since_update_;
-            images_since_update_ += batch.images.size(0);
-            if (since_update_ >= rate.accumulate)
-                update(static_cast<double>(step) / (static_cast<double>(train.batches()) * o_.epochs));
-
+            (loss_scale_.on() ? loss.total * loss_scale_.value() : loss.total).backward();
+            ++at_.since_update, at_.images_since_update += batch.images.size(0);
             auto const items = loss.items.to(torch::kCPU);
             if (!items.isfinite().all().item<bool>())
-                throw std::runtime_error(
-                    "the loss is not finite in epoch " + std::to_string(report.epoch) +
-                    "; the checkpoints of the epochs before are kept, try a smaller lr0");
-            sums += items;
+                skip_step(step, &logits, items);
+            else
+                loss_sums_ += items, ++at_.counted;
+            if (at_.since_update >= rate.accumulate) update(step, static_cast<double>(step) / steps);
+
             if (events_.step) {
                 auto const seconds =
                     std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
                 events_.step(
-                    {report.epoch, i, train.batches(), mean_loss(i + 1), batch.targets.size(0), seconds});
+                    {report.epoch, at_.batch, train.batches(), mean_loss(), batch.targets.size(0), seconds});
             }
-            if (stop_ && *stop_) {
-                say("interrupted in epoch " + std::to_string(report.epoch) + "; " +
-                    (o_.folder / "weights/last.pt").string() + " keeps what was learnt");
+            if (++at_.batch < train.batches() && stop_ && *stop_) {
+                qat::nn::refresh_scales(model);
+                say("interrupted in epoch " + std::to_string(report.epoch) + "; " + last_file() +
+                    " keeps what was learnt");
                 return false;
             }
         }
-        report.loss = mean_loss(train.batches());
+        report.loss = mean_loss(), report.skipped = at_.skipped;
         // What happens at the end of the last batch belongs to this epoch's checkpoint.
         apply_events(static_cast<std::int64_t>(report.epoch + 1) * train.batches());
         qat::nn::refresh_scales(model);
         if (stability_ && latest.images.defined())
             report.grids = stability_->end_of_epoch(latest.images, [this](auto const& text) { say(text); });
         return true;
+    }
+
+    std::array<double, 3> mean_loss() const {
+        std::array<double, 3> mean{};
+        for (std::size_t k = 0; k < 3; ++k)
+            mean[k] = loss_sums_[static_cast<std::int64_t>(k)].item<double>() / std::max(at_.counted, 1);
+        return mean;
     }
 
     // After the last epoch: the statistics of the network that is kept, from training images. (A run that stops early ends
@@ -227,13 +303,17 @@ private:
         for (; next_event_ < plan_.size() && plan_[next_event_].step <= step; ++next_event_) {
             auto const& event = plan_[next_event_];
             auto& model = detector_.module();
-            bool const already = o_.first_epoch > 0 && event.step <= first_step_;
+            // A resumed run does again what it had done: silently, and scales have as many bits as they were saved with.
+            bool const already =
+                resumed_ && event.step <= first_step_ &&
+                (event.action != qat::Action::set_bits || (saved_bits_ > 0 && saved_bits_ <= event.value));
             using qat::Action;
             switch (event.action) {
             case Action::watch:
                 qat::nn::set_mode(model, qat::nn::GridMode::observe);
                 break;
             case Action::quantize:
+                if (ema_) ema_->restart_scales();
                 qat::nn::refresh_scales(model);
                 qat::nn::set_mode(model, qat::nn::GridMode::quantize);
                 if (average_) qat::nn::set_mode(average_->module(), qat::nn::GridMode::quantize);
@@ -248,20 +328,20 @@ private:
                 qat::nn::freeze_thresholds(model);
                 break;
             case Action::set_bits:
-                // What a resumed run was saved with already has that many bits.
+                if (ema_ && !already) ema_->restart_scales();
                 qat::nn::step_bits(model, event.value, !already);
                 if (average_) qat::nn::step_bits(average_->module(), event.value, !already);
                 manifest_.bits = event.value;
                 break;
             }
-            say(event.title + " at step " + std::to_string(step));
+            if (!already) say(event.title + " at step " + std::to_string(step));
         }
     }
 
     // Grids that start later only watch, or let pass, until then.
     void begin_schedule(std::int64_t steps_per_epoch) {
         plan_ = qat::plan(experiment_.schedule, steps_per_epoch, o_.epochs);
-        first_step_ = o_.first_epoch * steps_per_epoch;
+        first_step_ = at_.epoch * steps_per_epoch + at_.batch, saved_bits_ = manifest_.bits;
         if (!experiment_.quantized) return;
         auto const& s = experiment_.schedule;
         auto const mode = s.watch.step(steps_per_epoch) != 0      ? qat::nn::GridMode::bypass
@@ -272,40 +352,78 @@ private:
     }
 
     // progress: of the training, 0 to 1.
-    void update(double progress) {
-        if (stability_) stability_->before_update(progress, images_since_update_);
-        clip_gradients();
+    void update(std::int64_t step, double progress) {
+        if (loss_scale_.on()) {
+            torch::NoGradGuard no_grad;
+            for (auto const& [_, parameter] : parameters_)
+                if (auto gradient = parameter.grad(); gradient.defined())
+                    gradient.mul_(1 / loss_scale_.value());
+        }
+        if (stability_) stability_->before_update(progress, at_.images_since_update);
+        if (!std::isfinite(clip_gradients())) return skip_step(step, nullptr, {});
         optimizer_->step();
-        optimizer_->zero_grad();
-        since_update_ = 0, images_since_update_ = 0;
+        drop_gradients();
+        at_.skipped_in_a_row = 0;
+        loss_scale_.follow(/*overflowed=*/false);
         if (stability_) stability_->after_update();
         if (ema_) ema_->update(detector_.module());
     }
 
+    void drop_gradients() {
+        optimizer_->zero_grad();
+        at_.since_update = 0, at_.images_since_update = 0;
+    }
+
+    // Something is not finite: the optimizer leaves this step out.
+    void skip_step(std::int64_t step, Logits const* logits, torch::Tensor const& items) {
+        // A loss scale that is too large is found this way: nothing is wrong.
+        bool const overflow = loss_scale_.on() && loss_scale_.value() > 1 && !items.defined();
+        loss_scale_.follow(/*overflowed=*/true);
+        ++at_.skipped;
+        auto const culprit = overflow ? std::string() : first_not_finite(detector_, logits, items);
+        drop_gradients();
+        if (overflow) return;
+        auto const what = culprit.empty() ? std::string("the norm of the gradients") : culprit;
+        say("step " + std::to_string(step) + " is skipped: " + what + " is not finite");
+        bool const broken = what.starts_with("model.");  // no step can mend it
+        if (!broken && ++at_.skipped_in_a_row <= o_.most_skipped) return;
+        bool const has_last = std::filesystem::exists(last_file());
+        throw std::runtime_error(
+            (broken ? what + " is not finite any more"
+                    : std::to_string(at_.skipped_in_a_row) +
+                          " steps in a row were not finite (the last because of " + what + ")") +
+            (has_last ? "; " + last_file() + " is the last good checkpoint, try a smaller lr0"
+                      : "; no checkpoint was saved yet, try a smaller lr0"));
+    }
+
     // Learned scales by themselves: a threshold's gradient is a sum over millions of values and would leave nothing of the
-    // weights' own.
-    void clip_gradients() {
+    // weights' own. Returns the norm; not finite if any gradient is not.
+    double clip_gradients() {
         constexpr double largest_norm = 10;
         auto& groups = optimizer_->param_groups();
-        if (groups.size() <= static_cast<std::size_t>(ParameterGroup::quantizer)) {
-            torch::nn::utils::clip_grad_norm_(detector_.module().parameters(), largest_norm);
-            return;
-        }
         std::vector<torch::Tensor> network;
         for (auto group : {ParameterGroup::bias, ParameterGroup::weight, ParameterGroup::norm}) {
             auto const& own = groups[static_cast<std::size_t>(group)].params();
             network.insert(network.end(), own.begin(), own.end());
         }
-        torch::nn::utils::clip_grad_norm_(network, largest_norm);
-        torch::nn::utils::clip_grad_norm_(groups.back().params(), largest_norm);
+        double const norm = yolo::clip_gradients(network, largest_norm);
+        if (groups.size() <= static_cast<std::size_t>(ParameterGroup::quantizer)) return norm;
+        return norm + yolo::clip_gradients(groups.back().params(), largest_norm);
     }
 
-    void save(char const* name) {
+    // resumable: with what the run remembers, three times as large.
+    void save(char const* name, bool resumable = false) {
         Checkpoint checkpoint;
         checkpoint.model = state_of(kept()), checkpoint.manifest = manifest_;
         if (o_.half)
             for (auto& [_, tensor] : checkpoint.model)
                 if (tensor.is_floating_point()) tensor = tensor.to(torch::kHalf);
+        if (resumable) {
+            at_.ema_updates = ema_ ? ema_->updates() : 0;
+            at_.loss_scale = loss_scale_.value(), at_.steps_at_scale = loss_scale_.steps();
+            checkpoint.manifest.extra[progress_key] = to_json(at_);
+            checkpoint.more = run_state(parts(), at_.batch > 0 && at_.since_update > 0, average_ || o_.half);
+        }
         std::filesystem::create_directories(o_.folder / "weights");
         save_checkpoint(o_.folder / "weights" / name, checkpoint);
     }
@@ -317,12 +435,17 @@ private:
     TrainingEvents events_;
     std::atomic<bool> const* stop_;
     DetectionLoss loss_;
+    StateDict parameters_;  // that are trained, by key
     std::unique_ptr<Detector> average_;
     std::optional<Ema> ema_;
     std::unique_ptr<torch::optim::Optimizer> optimizer_;
     std::optional<StabilityTools> stability_;  // of quantized runs
-    int since_update_ = 0;                     // micro-batches
-    std::int64_t images_since_update_ = 0;
+    Progress at_;
+    torch::Tensor loss_sums_;  // [3], over the epoch's micro-batches that were finite
+    LossScale loss_scale_{o_.precision};
+    bool resumed_ = false;
+    TensorsByName saved_;  // of a resumed run, until it begins
+    int saved_bits_ = 0;   // of its grids; 0: their formats'
     std::vector<qat::Event> plan_;
     std::size_t next_event_ = 0;
     std::int64_t first_step_ = 0;

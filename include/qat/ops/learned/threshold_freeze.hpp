@@ -8,6 +8,9 @@
 #include <qat/torch.hpp>
 
 #include <limits>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace qat {
 
@@ -34,6 +37,12 @@ struct ThresholdFreeze {
         average = exponent.clone();
         age = torch::zeros_like(crossings);
         frozen = torch::zeros_like(t, t.options().dtype(torch::kBool));
+    }
+
+    /// The history by name, for checkpoints: these very tensors.
+    std::vector<std::pair<std::string, torch::Tensor>> state() const {
+        return {{"exponent", exponent}, {"boundary", boundary}, {"crossings", crossings},
+                {"average", average},   {"age", age},           {"frozen", frozen}};
     }
 
     /// Before the optimizer's step: no gradient for what is frozen. In place.
