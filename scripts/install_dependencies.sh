@@ -24,7 +24,7 @@ packages=(
     libcli11-dev libspdlog-dev libbenchmark-dev
     libopenblas0-openmp  # matrices for LibTorch, which takes the BLAS it finds: the default is four times slower
     python3-torch  # torch.ao, on the same LibTorch, for one test
-    gnuplot-nox    # plots of yolo-calibrate
+    gnuplot-nox    # plots of yolo-train, yolo-val and yolo-calibrate
 )
 say() { echo "install_dependencies: $*" >&2; }
 
@@ -95,5 +95,7 @@ if [ "$torch2" = yes ]; then
         fi
         has_torch || { say "torch 2.11 cannot be imported in $venv"; "$python" -c 'import torch' >&2; exit 1; }
     fi
+    # TensorBoard itself reads our event files, in one test.
+    "$python" -c 'import tensorboard' 2> /dev/null || "$python" -m pip install -q tensorboard==2.21.0 >&2
     "$python" -c 'import pathlib, torch; print(pathlib.Path(torch.__file__).parent)'
 fi

@@ -1,5 +1,6 @@
 #pragma once
-// Quantization policies on LibTorch: everything below qat/.
+// Quantization policies on LibTorch: what a network and its training need. Not in it, since each costs compile time and only
+// some want it: post-training tools (qat/calibrate/), stability tools (qat/nn/drift.hpp, oscillation.hpp, reestimate.hpp).
 
 #include <qat/core.hpp>
 #include <qat/nn/bind.hpp>

@@ -2,4 +2,5 @@
 #include <qat/core.hpp>
 #include <ratio>
 using namespace qat;
-using Bad = Quantizer<FixedReaches<std::ratio<4>, std::ratio<4>>, PerTensorSymmetric>;
+using Bad =
+    Quantizer<FixedReaches<std::ratio<4>, std::ratio<4>, std::ratio<8>, std::ratio<8>>, PerTensorSymmetric>;

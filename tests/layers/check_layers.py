@@ -20,6 +20,7 @@ LAYERS = [
     ["qat/qat.hpp"],
     ["yolo/model/", "yolo/train/hyperparameters.hpp", "yolo/experiments.hpp"],  # plain values, read by all above
     ["yolo/data/", "yolo/loss/", "yolo/metrics/", "yolo/io/"],
+    ["yolo/plot/"],
     ["yolo/train/"],
     ["yolo/apps/"],
     ["yolo/yolo.hpp"],
@@ -30,7 +31,7 @@ TORCH_FREE = ("qat/core/", "qat/graph/", "qat/core.hpp")
 THIRD_PARTY = [
     (r"(torch|ATen|c10)/", ["qat/torch.hpp", "qat/ops/cuda/"]),
     (r"caffe2/", ["yolo/io/"]),
-    (r"opencv2/", ["yolo/data/image.hpp", "yolo/data/draw.hpp", "yolo/data/shapes.hpp"]),
+    (r"opencv2/", ["yolo/data/image.hpp", "yolo/data/draw.hpp", "yolo/data/shapes.hpp", "yolo/data/video.hpp"]),
     (r"(yaml-cpp|nlohmann)/", ["yolo/io/"]),
     (r"CLI/", ["yolo/apps/"]),
 ]
@@ -126,6 +127,8 @@ def self_test():
         "yolo/metrics/m.hpp": ("#include <caffe2/serialize/inline_container.h>", "only yolo/io/"),
         "yolo/loss/n.hpp": ("#include <yolo/loss/none.hpp>", "does not exist"),
         "qat/nn/o.hpp": ("namespace yolo::x {}", "names yolo"),
+        "yolo/data/p.hpp": ("#include <yolo/plot/r.hpp>", "stands above"),
+        "yolo/plot/r.hpp": ("#include <yolo/data/f.hpp>", None),
         "qat/torch.hpp": ("#include <torch/torch.h>", None),
         "yolo/model/size.hpp": ("// torch:: in a comment, and R\"(text)\" \"at::\"", None),
         "yolo/io/q.hpp": ("#include <caffe2/serialize/inline_container.h>\n#include <nlohmann/json.hpp>", None),

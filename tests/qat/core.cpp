@@ -33,7 +33,7 @@ static_assert(std::is_same_v<Watching::arithmetic, Baseline::arithmetic>);  // a
 static_assert(!std::is_same_v<Pow2::arithmetic, Baseline::arithmetic>);
 static_assert(!std::is_same_v<Baseline::vary<"h", HeadFloat>::arithmetic, Baseline::arithmetic>);
 static_assert(std::is_same_v<Experiment<"x", ReLU, HeadFloat>, Experiment<"x", HeadFloat, ReLU>>);
-static_assert(std::is_same_v<Baseline::vary<"h", HeadFloat>::arithmetic::head_outputs, Quantizer<Float>>);
+static_assert(std::is_same_v<Baseline::vary<"h", HeadFloat>::arithmetic::head::outputs, Quantizer<Float>>);
 static_assert(Baseline::schedule.freeze_batch_norm == after_steps(100));
 static_assert(
     std::is_same_v<Pow2::vary<"s", QuantizeFrom<after_epochs(1)>, StepBits<BitsStep{4, after_epochs(2)}>,
@@ -42,16 +42,16 @@ static_assert(
 
 // A head's own quantizers, given those of the body.
 template <class Head> using HeadOf = typename Experiment<"h", Outputs<Shifted>, Head>::arithmetic;
-static_assert(HeadOf<HeadInt16>::head_outputs::format::bits == 16);
-static_assert(std::is_same_v<HeadOf<HeadInt16>::head_outputs::scale, PowerOfTwo<Ceil>>);
-static_assert(HeadOf<HeadPerRole<>>::head_outputs::scheme::roles);
-static_assert(std::is_same_v<HeadOf<HeadPerRole<Int<6>>>::head_outputs::format, Int<6>>);
+static_assert(HeadOf<HeadInt16>::head::outputs::format::bits == 16);
+static_assert(std::is_same_v<HeadOf<HeadInt16>::head::outputs::scale, PowerOfTwo<Ceil>>);
+static_assert(HeadOf<HeadPerRole<>>::head::outputs::scheme::roles);
+static_assert(std::is_same_v<HeadOf<HeadPerRole<Int<6>>>::head::outputs::format, Int<6>>);
+static_assert(std::is_same_v<Experiment<"h", HeadPerRole<>>::arithmetic::head::outputs::format,
+                             Int<8>>);  // not UInt<8>
+static_assert(!HeadOf<HeadWeightsOnly>::head::outputs::format::quantized);
+static_assert(HeadOf<HeadWeightsOnly>::head::weights::format::quantized);
 static_assert(
-    std::is_same_v<Experiment<"h", HeadPerRole<>>::arithmetic::head_outputs::format, Int<8>>);  // not UInt<8>
-static_assert(!HeadOf<HeadWeightsOnly>::head_outputs::format::quantized);
-static_assert(HeadOf<HeadWeightsOnly>::head_weights::format::quantized);
-static_assert(
-    !Experiment<"h", Outputs<Quantizer<Float>>, HeadInt16>::arithmetic::head_outputs::format::quantized);
+    !Experiment<"h", Outputs<Quantizer<Float>>, HeadInt16>::arithmetic::head::outputs::format::quantized);
 
 // Stages with quantizers of their own: by whole names between dots, the later exception on top of the earlier.
 using Excepted =

@@ -48,7 +48,7 @@ bool on_grid(torch::Tensor const& x, torch::Tensor const& scale) {
 TEST_CASE("a head by role equals the same convolution split into one for each role") {
     using E = Shift::vary<"by-role", HeadPerRole<>>;
     using A = E::arithmetic;
-    static_assert(std::is_same_v<A::head_outputs, ShiftOut::vary<PerRole>>);
+    static_assert(std::is_same_v<A::head::outputs, ShiftOut::vary<PerRole>>);
     torch::manual_seed(0);
     std::vector<std::int64_t> const roles{0, 0, 1, 1, 2, 3, 3, 3,
                                           4, 4, 5, 5, 6, 7, 7, 7};  // two anchors, three classes
@@ -84,11 +84,11 @@ TEST_CASE("a head by role equals the same convolution split into one for each ro
 
 TEST_CASE("heads: int16, weights only, fixed ranges by role") {
     using Int16 = Shift::vary<"i16", HeadInt16>::arithmetic;
-    static_assert(Int16::head_outputs::format::bits == 16 && Int16::head_weights::format::bits == 8);
+    static_assert(Int16::head::outputs::format::bits == 16 && Int16::head::weights::format::bits == 8);
     using Unsigned = Shift::vary<"u8", Outputs<ShiftOut::vary<UInt<8>>>, HeadInt16>::arithmetic;
-    static_assert(Unsigned::head_outputs::format::is_signed);
+    static_assert(Unsigned::head::outputs::format::is_signed);
     using Only = Shift::vary<"weights", HeadWeightsOnly>::arithmetic;
-    static_assert(!Only::head_outputs::format::quantized && Only::head_weights::format::quantized);
+    static_assert(!Only::head::outputs::format::quantized && Only::head::weights::format::quantized);
     using Fixed = Shift::vary<"fixed", HeadPerRole<FixedReaches<R<4>, R<4>, R<16>, R<16>>>>::arithmetic;
     nn::Projection<Fixed> head({.in = 2, .out = 8, .roles = {0, 0, 1, 1, 2, 3, 4, 7}});
     auto const steps =
@@ -112,25 +112,35 @@ TEST_CASE("AlignAll puts an addition's result on its inputs' grid; the range is 
     REQUIRE(all.size() == 1);
     CHECK(all[0].members == std::vector<std::string>{"a", "b", "add", "c"});
 
+    using Affine = Quantizer<UInt<8>, PerTensorAffine, MinMax>;
     auto const scale = [](auto join) {
-        using A =
-            typename Shift::template vary<"j", decltype(join),
-                                          Outputs<Quantizer<Int<8>, PerTensorSymmetric, MinMax>>>::arithmetic;
+        using A = typename Shift::template vary<"j", decltype(join), SiLU, Outputs<Affine>,
+                                                Input<Affine>>::arithmetic;
         torch::manual_seed(0);
         Joins<A> model;
         nn::bind(model, shape);
         torch::NoGradGuard no_grad;
-        // a gives 10, b nothing, c(10) 100 beside the addition's 10
+        // a gives -0.27, b 4.97, their sum 4.70, and c(sum) 100
         for (auto& p : model->parameters()) p.zero_();
-        model->a->conv->bias.fill_(10);
+        model->a->conv->bias.fill_(-1);
+        model->b->conv->bias.fill_(5);
         model->c->conv->bias.fill_(100);
         nn::observe_once(*model, [&] { model(torch::rand({1, 3, 8, 8})); });
         return scale_of(model->a->grid());
     };
-    CHECK(scale(AlignAll{}) == doctest::Approx(100 / 127.5));
-    CHECK(scale(AlignAllTo<SharedRange::largest>{}) == doctest::Approx(100 / 127.5));
-    CHECK(scale(AlignAllTo<SharedRange::result>{}) == doctest::Approx(10 / 127.5));
-    CHECK(scale(AlignInputs{}) == doctest::Approx(10 / 127.5));  // a and b alone
+    double const a = -1 / (1 + std::exp(1.0)), b = 5 / (1 + std::exp(-5.0));
+    CHECK(scale(AlignAll{}) == doctest::Approx((100 - a) / 255));
+    CHECK(scale(AlignAllTo<SharedRange::largest>{}) == doctest::Approx(100.0 / 255));
+    CHECK(scale(AlignAllTo<SharedRange::result>{}) == doctest::Approx((a + b) / 255));
+    CHECK(scale(AlignInputs{}) == doctest::Approx((b - a) / 255));  // a and b alone
+    CHECK(scale(AlignInputsTo<SharedRange::largest>{}) == doctest::Approx(b / 255));
+}
+
+TEST_CASE("a grid that looks at values cannot take the largest range, and says so") {
+    nn::FakeQuantize<Quantizer<Int<8>, PerTensorSymmetric, PowerOfTwo<LeastError>>> grid;
+    CHECK_THROWS_WITH_AS(grid->share(SharedRange::largest), doctest::Contains("or SharedRange::whole"),
+                         c10::Error);
+    grid->share(SharedRange::whole);
 }
 
 TEST_CASE("the largest range of several is kept whole, not mixed with the others' ends") {
@@ -196,6 +206,177 @@ TEST_CASE("a bias on the accumulator's grid is a multiple of input scale times w
     other(x);
     CHECK_FALSE(
         on_grid(result, (other->input->grid()->scale * other->a->weight_grid->scale).view({1, -1, 1, 1})));
+}
+
+namespace {
+// Codes of the result from codes of the input and the weights, in integers, as an engine computes them.      int64
+torch::Tensor integers(torch::Tensor const& input, torch::Tensor const& input_scale,
+                       torch::Tensor const& weight, torch::Tensor const& weight_scale,
+                       torch::Tensor const& bias, torch::Tensor const& scale, std::int64_t pad, bool relu) {
+    auto const by_row = weight_scale.view({-1, 1, 1, 1});
+    auto const unit = input_scale * weight_scale;  // [C]
+    auto const x = (input / input_scale).to(torch::kDouble), w = (weight / by_row).to(torch::kDouble);
+    auto const b = torch::round(bias / unit).to(torch::kDouble);
+    auto const sums =
+        torch::conv2d(x, w, b, 1, pad).to(torch::kLong).contiguous();  // exact: integers below 2^53
+    auto codes = torch::empty_like(sums);
+    auto const area = sums.size(2) * sums.size(3);
+    for (std::int64_t i = 0; i < sums.numel(); ++i) {
+        auto const channel = (i / area) % sums.size(1);
+        int const shift = exponent(scale.item<float>(), Floor) - exponent(unit[channel].item<float>(), Floor);
+        auto const sum = sums.data_ptr<std::int64_t>()[i];
+        codes.data_ptr<std::int64_t>()[i] =
+            requantize(relu ? std::max<std::int64_t>(sum, 0) : sum, shift, {-128, 127});
+    }
+    return codes;
+}
+torch::Tensor on_its_grid(torch::Tensor const& w, nn::Grid& grid) {
+    grid.eval();
+    return grid.forward(w).detach();
+}
+}  // namespace
+
+TEST_CASE("with a bias on the accumulator's grid a layer equals integers and shifts, bit for bit") {
+    using Live = Shift::vary<"live", AccumulatorBias, LiveBatchNorm>::arithmetic;
+    using Folded = Shift::vary<"folded", AccumulatorBias>::arithmetic;
+    torch::manual_seed(3);
+    nn::FakeQuantize<ShiftOut> input;
+    auto const x = input(torch::rand({2, 3, 6, 6})).detach();
+    torch::NoGradGuard no_grad;
+    auto const same = [&](auto& layer, torch::Tensor const& weight, torch::Tensor const& bias,
+                          std::int64_t pad, bool relu) {
+        layer->reads(input.ptr());
+        layer(x);
+        auto const y = layer(x);  // the scales of both
+        auto const& w = *layer->weight_grid;
+        auto const expected = integers(x, input->scale, on_its_grid(weight, *layer->weight_grid), w.scale,
+                                       bias, layer->grid()->scale, pad, relu);
+        CHECK(torch::equal((y / layer->grid()->scale).to(torch::kLong), expected));
+        CHECK(expected.abs().max().template item<std::int64_t>() > 60);
+    };
+    nn::Conv<Folded> folded({.in = 3, .out = 4, .kernel = 3});
+    same(folded, folded->conv->weight, folded->conv->bias, 1, true);
+
+    nn::Conv<Live> live({.in = 3, .out = 4, .kernel = 3});
+    live->bn->weight.uniform_(0.5, 2), live->bn->bias.normal_(), live->bn->running_mean.normal_(),
+        live->bn->running_var.uniform_(0.5, 2);
+    nn::freeze_batch_norm(*live);
+    auto const f = live->bn->weight * torch::rsqrt(live->bn->running_var + 1e-3);
+    same(live, live->conv->weight * f.view({-1, 1, 1, 1}), live->bn->bias - live->bn->running_mean * f, 1,
+         true);
+
+    nn::Projection<Folded> head({.in = 3, .out = 4});
+    same(head, head->weight, head->bias, 0, false);
+}
+
+TEST_CASE("a bias on the accumulator's grid: behind an affine input, and as far as int32 goes") {
+    using Affine = Quantizer<UInt<8>, PerTensorAffine, MinMax>;
+    using A = Experiment<"affine", ReLU, AccumulatorBias, Outputs<Affine>, Input<Affine>,
+                         FoldBatchNorm>::arithmetic;
+    nn::FakeQuantize<Affine> input;
+    input(torch::tensor({-0.7f, 1.9f}));
+    nn::Projection<A> head({.in = 3, .out = 3});
+    torch::Tensor sums;
+    head->tap = [&](torch::Tensor const&, torch::Tensor const& y) { sums = y.detach().flatten(); };
+    head->reads(input.ptr());
+    head(torch::zeros({1, 3, 1, 1}));  // zero is on the grid, so the sums are the biases
+    auto const unit = input->scale * head->weight_grid->scale;
+    CHECK(input->zero_point.item<int>() != 0);
+    CHECK(torch::equal(sums, torch::round(head->bias / unit) * unit));
+    CHECK_FALSE(torch::equal(sums, head->bias));
+    {
+        torch::NoGradGuard no_grad;
+        head->weight.zero_();
+        head->bias.copy_(torch::tensor({1e4f, -1e4f, 0.0f}));
+        head->weight_grid = nn::FakeQuantize<A::head::weights>(3);  // the smallest scale
+        input->scale.fill_(0.0078125), input->eval();
+    }
+    head(torch::zeros({1, 3, 1, 1}));
+    double const least = 0.0078125 * head->weight_grid->scale[0].item<double>();
+    auto const ends = torch::tensor({2147483520.0 * least, -2147483648.0 * least, 0.0}, torch::kDouble);
+    CHECK(ends[0].item<double>() < 1e4);
+    CHECK(torch::equal(sums, ends.to(torch::kFloat)));
+}
+
+namespace {
+template <class A> struct StagesImpl : torch::nn::Module {
+    struct Options {};
+    using arithmetic = A;
+    Options options;
+    nn::QuantizeInput<A> input{register_module("input", nn::QuantizeInput<A>())};
+    nn::Conv<typename A::template at<"first">> first{
+        register_module("first", nn::Conv<typename A::template at<"first">>({.in = 3, .out = 4}))};
+    nn::Conv<typename A::template at<"second">> second{
+        register_module("second", nn::Conv<typename A::template at<"second">>({.in = 4, .out = 4}))};
+    nn::Projection<typename A::template at<"head">> head{
+        register_module("head", nn::Projection<typename A::template at<"head">>({.in = 4, .out = 4}))};
+    explicit StagesImpl(Options = {}) {}
+    template <Signal V> V forward(V x) { return head(second(first(input(x)))); }
+};
+template <class A> using Stages = nn::Handle<StagesImpl<A>>;
+
+// The results before the activations: first, second, head.
+template <class A> std::vector<torch::Tensor> sums_of() {
+    torch::manual_seed(4);
+    Stages<A> model;
+    nn::bind(model, shape);
+    std::vector<torch::Tensor> sums;
+    auto const keep = [&](torch::Tensor const&, torch::Tensor const& y) {
+        sums.push_back(y.detach().clone());
+    };
+    model->first->tap = keep, model->second->tap = keep, model->head->tap = keep;
+    model(torch::rand({2, 3, 8, 8})).sum().backward();
+    return sums;
+}
+}  // namespace
+
+TEST_CASE(
+    "a stage in float, and one that reads it, have a float bias; the others' is on the accumulator's grid") {
+    using In = Shift::vary<"acc", AccumulatorBias, HeadFixed<ShiftOut>>;
+    using First = Except<"first", Float>;
+    using Head = Except<"head", Float>;
+    auto const with = sums_of<In::vary<"w", First>::arithmetic>();
+    auto const without = sums_of<In::vary<"wo", First, FloatBias>::arithmetic>();
+    CHECK(torch::equal(with[0], without[0]));
+    CHECK(torch::equal(with[1], without[1]));
+    CHECK_FALSE(torch::equal(with[2], without[2]));
+    // What is said of a head's stage holds, whatever the head's policy.
+    using A = In::vary<"h", Head>::arithmetic;
+    static_assert(!A::at<"head">::head::outputs::format::quantized &&
+                  !A::at<"head">::head::weights::format::quantized);
+    using Wider = In::vary<"h", HeadFixed<ShiftOut::vary<MinMax>>, Except<"head", Int<16>>>::arithmetic;
+    static_assert(std::is_same_v<Wider::at<"head">::head::outputs, ShiftOut::vary<MinMax, Int<16>>>);
+    using Only = In::vary<"h", HeadWeightsOnly, Except<"head", Int<4>>>::arithmetic;
+    static_assert(Only::at<"head">::head::weights::format::bits == 4 &&
+                  !Only::at<"head">::head::outputs::format::quantized);
+    static_assert(std::is_same_v<Only::at<"head.a">, Only::at<"head.b">>);  // compiled once
+}
+
+TEST_CASE("heads at work: 16 bits are 256 times as fine, weights only leave the sums as they are") {
+    auto const run = [](auto head) {
+        using A = typename Shift::template vary<"h", decltype(head)>::arithmetic;
+        torch::manual_seed(5);
+        nn::Projection<A> p({.in = 3, .out = 4});
+        torch::Tensor sums;
+        p->tap = [&](torch::Tensor const&, torch::Tensor const& y) { sums = y.detach().clone(); };
+        auto const x = torch::randn({2, 3, 4, 4});
+        auto const y = p(x);
+        y.sum().backward();
+        auto const w =
+            fake_quantize<ShiftWeight>(p->weight.detach(), p->weight_grid->scale, p->weight_grid->zero_point);
+        CHECK(torch::equal(sums, torch::conv2d(x, w, p->bias.detach())));
+        CHECK(torch::allclose(p->bias.grad(), torch::full({4}, 32.0f)));  // nothing is clipped
+        CHECK(p->weight.grad().abs().sum().template item<float>() > 0);
+        auto const scale = p->grid()->quantized() ? p->grid()->scale : torch::Tensor();
+        return std::tuple{y.detach(), sums, scale};
+    };
+    auto const [only, sums, none] = run(HeadWeightsOnly{});
+    CHECK(torch::equal(only, sums));
+    auto const [fine, same_sums, step] = run(HeadInt16{});
+    double const reach = std::exp2(std::ceil(std::log2(sums.abs().max().item<double>())));
+    CHECK(step.item<double>() == reach / 32768);
+    CHECK(torch::equal(fine, torch::round(sums / step) * step));
+    CHECK_FALSE(torch::equal(fine, sums));
 }
 
 TEST_CASE("inputs kept as codes: the same results and gradients, bit for bit") {
@@ -282,6 +463,108 @@ TEST_CASE("bits step down on the range that is known; a format with fewer keeps 
     nn::FakeQuantize<Quantizer<Int<4>, PerTensorSymmetric, MinMax>> small;
     nn::step_bits(*small, 6);
     CHECK(small->levels == Levels{-8, 7});
+}
+
+TEST_CASE("a network lets pass, watches and quantizes as it is told, and its bits step down") {
+    torch::manual_seed(6);
+    Joins<Shift::arithmetic> model;
+    using InFloat = Quantizer<Float>;
+    Joins<Experiment<"f", ReLU, Weights<InFloat>, Outputs<InFloat>, FoldBatchNorm>::arithmetic> plain;
+    {
+        torch::NoGradGuard no_grad;
+        for (auto const& p : model->named_parameters()) plain->named_parameters()[p.key()].copy_(p.value());
+    }
+    auto const x = torch::rand({1, 3, 8, 8});
+    nn::set_mode(*model, nn::GridMode::bypass);
+    CHECK(torch::equal(model(x), plain(x)));
+    nn::for_each_grid(*model, [](nn::Grid& g) { CHECK(g.unseen()); });
+    nn::set_mode(*model, nn::GridMode::observe);
+    CHECK(torch::equal(model(x), plain(x)));
+    nn::for_each_grid(*model, [](nn::Grid& g) { CHECK_FALSE(g.unseen()); });
+    nn::set_mode(*model, nn::GridMode::quantize);
+    model->eval();
+    auto const y = model(x);
+    CHECK(on_grid(y, model->concat->grid()->scale));
+    CHECK_FALSE(torch::equal(y, plain(x)));
+    auto const fine = scale_of(model->concat->grid());
+    nn::step_bits(*model, 4);
+    CHECK(scale_of(model->concat->grid()) == 16 * fine);
+    CHECK(model->a->weight_grid->levels == Levels{-8, 7});
+    CHECK(std::get<0>(torch::_unique(model(x))).numel() <= 16);
+}
+
+TEST_CASE("a frozen parameter stays, whatever momentum and weight decay the optimizer has") {
+    using A = Shift::vary<"live", LiveBatchNorm,
+                          Outputs<Quantizer<Int<8>, PerTensorSymmetric, MinMax, LearnedStep>>>::arithmetic;
+    nn::Conv<A> conv({.in = 3, .out = 4});
+    auto const x = torch::rand({2, 3, 4, 4});
+    conv(x);
+    torch::optim::SGD sgd(conv->parameters(), torch::optim::SGDOptions(0.01).momentum(0.9).weight_decay(0.1));
+    auto const step = [&] {
+        conv(x).square().sum().backward();
+        sgd.step(), sgd.zero_grad();
+        nn::for_each_grid(*conv, [](nn::Grid& g) { g.after_update(); });
+    };
+    step(), step();
+    auto const read = [&] {
+        return std::vector{conv->grid()->learned().clone(), conv->batch_norm()->weight.clone(),
+                           conv->batch_norm()->bias.clone(), conv->conv->weight.clone()};
+    };
+    auto const before = read();
+    nn::freeze_thresholds(*conv), nn::freeze_batch_norm(*conv, true);
+    step(), step();
+    auto const after = read();
+    for (std::size_t i = 0; i < 3; ++i) CHECK(torch::equal(before[i], after[i]));
+    CHECK_FALSE(torch::equal(before[3], after[3]));
+}
+
+TEST_CASE("the gradient of a learned step is divided by sqrt(N hi): N weights, or features of one image") {
+    // All of a step's elements lie above the range, so that each contributes hi.
+    auto const gradient = [](auto& grid, torch::Tensor const& small) {
+        grid(small), grid->observing = false;
+        grid(torch::full_like(small, 1e6f)).sum().backward();
+        return grid->learned().grad();
+    };
+    auto const expected = [](double elements, double n) {
+        return doctest::Approx(elements * 127 / std::sqrt(n * 127));
+    };
+    using Step = Quantizer<Int<8>, PerTensorSymmetric, MinMax, LearnedStep>;
+    nn::FakeQuantize<Step> activations;
+    CHECK(gradient(activations, torch::rand({6, 5, 2, 3})).item<float>() == expected(180, 30));
+    nn::FakeQuantize<Step> weights;
+    weights->of_weights = true;
+    CHECK(gradient(weights, torch::rand({6, 5, 2, 3})).item<float>() == expected(180, 180));
+    nn::FakeQuantize<Step::vary<PerChannelSymmetric<0>>> rows(6);
+    CHECK(gradient(rows, torch::rand({6, 5, 2, 3}))[1].template item<float>() == expected(30, 30));
+    nn::FakeQuantize<Step::vary<PerGroup<2>>> pairs(5);  // the last group is one channel
+    auto const g = gradient(pairs, torch::rand({5, 3, 1, 1}));
+    CHECK(g[0].template item<float>() == expected(6, 6));
+    CHECK(g[2].template item<float>() == expected(3, 3));
+    nn::FakeQuantize<Step::vary<PerRole>> roles(4, std::vector<std::int64_t>{0, 0, 0, 1});
+    auto const r = gradient(roles, torch::rand({2, 4, 3, 3}));
+    CHECK(r[0].template item<float>() == expected(54, 27));
+    CHECK(r[1].template item<float>() == expected(18, 9));
+    using A = Shift::vary<"s", Weights<Step>>::arithmetic;
+    CHECK(nn::Conv<A>({.in = 3, .out = 4})->weight_grid->of_weights);
+    CHECK(nn::Projection<A>({.in = 3, .out = 4})->weight_grid->of_weights);
+}
+
+TEST_CASE("a trained threshold that only oscillates is frozen between updates, and has no gradient then") {
+    nn::FakeQuantize<Quantizer<Int<8>, PerTensorSymmetric, PowerOfTwo<Ceil>, MinMax, TrainedThreshold>> grid;
+    grid(torch::tensor({-1.0f, 0.9f}));
+    auto const t = grid->learned();
+    auto const put = [&](float value) {
+        torch::NoGradGuard no_grad;
+        t.fill_(value);
+        grid->after_update();
+    };
+    for (int i = 0; i < 20; ++i) put(i % 2 ? 0.1f : -0.1f);
+    put(3.7f);  // it is pinned: the optimizer's momentum does not matter
+    CHECK(std::ceil(t.item<float>()) <= 1);
+    CHECK(grid->scale.item<float>() <= 2.0f / 128);
+    t.mutable_grad() = torch::ones_like(t);
+    grid->before_update();
+    CHECK(t.grad().item<float>() == 0);
 }
 
 TEST_CASE("a trained grid starts where the observer says, moves with its parameter, survives copies and can "

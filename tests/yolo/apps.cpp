@@ -98,6 +98,21 @@ std::vector<std::string> unusual() {
             "--nosave",
             "--half",
             "--no-cache",
+            "--cache",
+            "disk",
+            "--rect",
+            "--image-weights",
+            "--single-cls",
+            "--multi-scale",
+            "--mosaic-tiles",
+            "9",
+            "--label-smoothing",
+            "0.1",
+            "--noautoanchor",
+            "--noplots",
+            "--tensorboard",
+            "--evolve",
+            "2",
             "--no-ema"};
 }
 nlohmann::ordered_json options_of(std::vector<std::string> arguments) {
@@ -176,6 +191,35 @@ TEST_CASE("a value that cannot work is one sentence that names the option, and e
         CHECK(std::count(said.err.begin(), said.err.end(), '\n') == 1);
     }
     CHECK_FALSE(std::filesystem::exists(output));
+}
+
+TEST_CASE("yolo-val wants a data set and a checkpoint, or two of COCO's files; yolo-detect counts from 1") {
+    struct Case {
+        std::string app;
+        std::vector<std::string> arguments;
+        std::string option;
+    };
+    for (auto const& c : std::initializer_list<Case>{
+             {"yolo-val", {"--weights", "w.pt"}, "--data"},
+             {"yolo-val", {"--data", "d.yaml"}, "--weights"},
+             {"yolo-val", {"--predictions", "p.json"}, "--annotations"},
+             {"yolo-val", {"--data", "d.yaml", "--weights", "w.pt", "--annotations", "a.json"}, "--save-json"},
+             {"yolo-val", {"--data", "d.yaml", "--weights", "w.pt", "--task", "all"}, "--task"},
+             {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--vid-stride", "0"}, "--vid-stride"},
+             {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--line-thickness", "0"}, "--line-thickness"},
+             {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--imgsz", "64", "70"}, "--imgsz"}}) {
+        auto const said = call(c.app, c.arguments);
+        INFO(c.app, " ", c.option, ": ", said.err);
+        CHECK(said.status == 2);
+        CHECK(said.err.find(c.option) != std::string::npos);
+        CHECK(std::count(said.err.begin(), said.err.end(), '\n') == 1);
+    }
+}
+
+TEST_CASE("--cache without a word means memory, as in YOLOv5") {
+    CHECK(options_of({"--cache", "--rect"})["cache"] == "ram");
+    CHECK(options_of({"--cache", "disk"})["cache"] == "disk");
+    CHECK(options_of({"--rect"})["cache"] == "");
 }
 
 TEST_CASE("opt.json has every option of yolo-train") {

@@ -6,6 +6,7 @@
 #include "commands.hpp"
 
 #include <yolo/apps/calibrate.hpp>
+#include <yolo/data/shapes.hpp>
 
 namespace {
 namespace apps = yolo::apps;
@@ -107,6 +108,66 @@ TEST_CASE("a checkpoint of another activation is another network, and that is sa
     };
     CHECK(said("stock").find("trained with silu and stock computes relu") != std::string::npos);
     CHECK(said("stock-silu") == "");
+}
+
+TEST_CASE("equalization, sensitivity and rounding by data run on drawn shapes, and what is idle is said") {
+    torch::manual_seed(1);
+    torch::set_num_threads(1);
+    support::TemporaryFolder folder;
+    yolo::write_shapes(folder / "shapes", {.train = 4, .val = 1, .size_px = 64, .smallest_px = 8});
+    yolo::Manifest manifest;
+    manifest.experiment = "relu", manifest.size = {0.33, 0.0625};
+    manifest.classes = static_cast<std::int64_t>(yolo::data::Shapes::names.size());
+    auto const network =
+        commands::reference().find("relu").make({.size = manifest.size, .classes = manifest.classes});
+    yolo::save_checkpoint(folder / "float.pt", {yolo::state_of(*network), manifest});
+    auto const run = [&](std::vector<std::string> const& more) {
+        std::vector<std::string> arguments{"--experiment",
+                                           "stock",
+                                           "--weights",
+                                           (folder / "float.pt").string(),
+                                           "--data",
+                                           (folder / "shapes" / "shapes.yaml").string(),
+                                           "--batches",
+                                           "1",
+                                           "--batch-size",
+                                           "2",
+                                           "--imgsz",
+                                           "64",
+                                           "--workers",
+                                           "0",
+                                           "--threads",
+                                           "1",
+                                           "--device",
+                                           "cpu",
+                                           "--noval",
+                                           "--json",
+                                           (folder / "result.json").string()};
+        arguments.insert(arguments.end(), more.begin(), more.end());
+        auto const said = call(commands::calibrate, arguments);
+        REQUIRE_MESSAGE(said.status == 0, said.err);
+        return yolo::load_json(folder / "result.json");
+    };
+    auto const alone = run({"--equalize", "--adaround", "--adaround-steps", "2", "--sensitivity", "alone",
+                            "--report", (folder / "report.json").string()});
+    CHECK_FALSE(alone["equalize"]["pairs"].empty());
+    CHECK(alone["adaround"].size() == 60);  // every convolution
+    for (auto const& layer : alone["adaround"])
+        CHECK(layer["error_chosen"].get<double>() <= layer["error_nearest"].get<double>());
+    CHECK(alone["logits_snr_db"].contains("rounding"));
+    auto const& ranked = alone["sensitivity"];
+    REQUIRE(ranked.size() > 120);
+    CHECK(ranked.front()["snr_db"].get<double>() <= ranked[100]["snr_db"].get<double>());
+
+    auto const left_out = run({"--sensitivity", "all-but-one"});
+    CHECK(left_out["sensitivity_of"] == "all-but-one");
+    auto const& gains = left_out["sensitivity"];
+    REQUIRE(gains.size() == ranked.size());
+    CHECK(gains.front()["snr_db"].get<double>() >= gains.back()["snr_db"].get<double>());
+    // All but one quantize: a little better than all, and far worse than one alone.
+    CHECK(gains.front()["snr_db"].get<double>() >= left_out["logits_snr_db"]["calibration"].get<double>());
+    CHECK(gains.front()["snr_db"].get<double>() < ranked[100]["snr_db"].get<double>());
+    CHECK(call(commands::calibrate, {"--sensitivity", "some"}).status == 2);
 }
 
 TEST_SUITE("shared") {

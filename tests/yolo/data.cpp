@@ -253,22 +253,6 @@ TEST_CASE("a polygon becomes its bounding box") {
     CHECK(labels.boxes[0] == Box{3, 0.5f, 0.5f, 0.5f, 0.5f});
 }
 
-TEST_CASE("malformed labels are refused with line and reason") {
-    auto const reason = [](std::string const& text) { return message_of([&] { parse_labels(text); }); };
-    CHECK(reason("0 .5 .5 .1 .1\n0 .5 .5 .1") ==
-          "line 2: 4 columns, want 5 (or a class and 3 or more points)");
-    CHECK(contains(reason("0 .5 .5 .1 .1 .1"), "6 columns"));
-    CHECK(contains(reason("0 .5 .5 1.01 .1"), "above 1"));
-    CHECK(contains(reason("0 .5 -.5 .1 .1"), "negative"));
-    CHECK(contains(reason("0 .5 nan .1 .1"), "negative"));
-    CHECK(contains(reason("0 .5 .5 inf .1"), "above 1"));
-    CHECK(contains(reason("-1 .5 .5 .1 .1"), "class"));
-    CHECK(contains(reason("1.5 .5 .5 .1 .1"), "class"));
-    CHECK(contains(reason("cat .5 .5 .1 .1"), "'cat' is not a number"));
-    CHECK(contains(reason("0 .5 .5 .1 .1x"), "'.1x' is not a number"));
-    CHECK(contains(reason(std::string("\xff\xd8\xff\xe0\0\x10", 6)), "'\?\?\?\?\?\?' is not a number"));
-}
-
 TEST_CASE("labels lie where YOLOv5 looks for them") {
     CHECK(label_path("/d/images/train/a.b.jpg") == "/d/labels/train/a.b.txt");
     CHECK(label_path("/images/d/images/a.png") == "/images/d/labels/a.txt");
@@ -318,7 +302,7 @@ TEST_CASE("broken images and labels are reported by name and left out") {
     for (std::string const name :
          {"empty.jpg: the file is empty", "cut.jpg: the JPEG ends early", "cut.png: the file ends",
           "bit.png: a PNG chunk", "text.jpg: it cannot be decoded", "tiny.png: the image is 50 x 9",
-          "badlabel.txt: line 1", "twice.txt: 1 duplicate"})
+          "badlabel.txt: line 1", "twice.txt: 1 duplicate row"})
         CHECK_MESSAGE(contains(all, name), name);
 }
 

@@ -40,17 +40,21 @@ TEST_CASE("a stage that is excepted is float or wider, the others are as before,
 
 TEST_CASE("a head by role has twelve scales a level; with fixed ranges its steps are known beforehand") {
     using E = ex::exp2::vary<
-        "roles", HeadPerRole<FixedReaches<std::ratio<4>, std::ratio<4>, std::ratio<16>, std::ratio<16>>>>;
+        "roles", HeadPerRole<FixedReaches<std::ratio<2>, std::ratio<4>, std::ratio<8>, std::ratio<16>>>>;
     Network<E> detector({.size = tiny, .classes = 3});
     auto const scales = detector.module().named_buffers()["detect.head4.output.scale"];
     CHECK(scales.numel() == 12);
-    CHECK(torch::equal(scales.slice(0, 0, 4), torch::tensor({1 / 32.f, 1 / 32.f, 1 / 8.f, 1 / 8.f})));
+    CHECK(torch::equal(scales.slice(0, 0, 4), torch::tensor({1 / 64.f, 1 / 32.f, 1 / 16.f, 1 / 8.f})));
     auto const logits = detector(torch::rand({1, 3, 64, 64}));
-    auto const boxes = logits[1].slice(-1, 0, 4) * 32,
-               rest = logits[1].slice(-1, 4) * 8;  // [1, 3, 4, 4, ...]
-    CHECK(torch::equal(boxes, boxes.round()));
-    CHECK(torch::equal(rest, rest.round()));
-    CHECK_FALSE(torch::equal(rest * 4 / 8, (rest * 4 / 8).round()));  // and no coarser
+    auto const whole = [](torch::Tensor const& t) { return torch::equal(t, t.round()); };
+    int const first[] = {0, 2, 4, 5, 8}, steps[] = {64, 32, 16, 8};  // xy, wh, objectness, classes; per unit
+    for (int role = 0; role < 4; ++role) {
+        CAPTURE(role);
+        auto const codes =
+            logits[1].slice(-1, first[role], first[role + 1]) * steps[role];  // [1, 3, 4, 4, ...]
+        CHECK(whole(codes));
+        CHECK_FALSE(whole(codes / 2));  // and no coarser
+    }
 }
 
 TEST_CASE("under AccumulatorBias every convolution but those behind several grids knows its input's grid") {

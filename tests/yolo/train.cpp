@@ -100,6 +100,7 @@ TEST_CASE(
     Drawn data;
     auto train = data.training(), val = data.validation();
     Run<ex::relu> run(data, "relu");
+    run.manifest.best_fitness = 0.9, run.manifest.epoch = 7;  // of the run whose weights it starts from
     CHECK(run.train(train, &val) == yolo::Outcome::finished);
     REQUIRE(run.epochs.size() == 2);
     CHECK(run.steps.size() == 6);

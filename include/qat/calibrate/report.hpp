@@ -55,7 +55,7 @@ public:
         similarity_.add(x, y);
         auto const [scale, zero] = aligned(x.dim());
         auto const lo = static_cast<double>(grid_.levels.lo), hi = static_cast<double>(grid_.levels.hi);
-        auto const place = x / scale, code = torch::round(place) + zero;
+        auto const place = x / scale, code = grid_.rounded(place) + zero;
         auto const outside = (code < lo) | (code > hi);
         clipped_ += count(outside);
         // float's own precision is no evidence

@@ -11,6 +11,7 @@
 #include <qat/core/fixed_string.hpp>
 #include <qat/core/head/head.hpp>
 #include <qat/core/join/join.hpp>
+#include <qat/core/network_arithmetic.hpp>
 #include <qat/core/oscillation/oscillation.hpp>
 #include <qat/core/quantizer.hpp>
 #include <qat/core/saves/saves.hpp>
@@ -43,31 +44,6 @@ template <class Q> struct Input : detail::Holds<slot::input, Q> {  // the image:
     static constexpr std::string_view name = "input";
 };
 
-/// What the network's type depends on, and nothing else. Modules take this, never an experiment.
-template <class Activation, class BodyWeights, class BodyOutputs, class ImageInput, class Head, class Join,
-          class BatchNorm, class Bias, class Saves, class Except>
-struct Arithmetic {
-    using activation = Activation;
-    using weights = BodyWeights;
-    using outputs = BodyOutputs;
-    using input = ImageInput;
-    using head_weights = typename Head::template weights<BodyWeights, BodyOutputs>;
-    using head_outputs = typename Head::template outputs<BodyWeights, BodyOutputs>;
-    using join = Join;
-    using batch_norm = BatchNorm;
-    using bias = Bias;
-    using saves = Saves;
-    using exceptions = Except;
-
-    /// The arithmetic of a stage: this one, but for the exceptions that cover it. Networks name their stages with it:
-    ///     Conv<typename A::template at<"backbone.stem">> stem;
-    template <fixed_string Stage>
-    using at = Arithmetic<Activation,
-                          std::remove_pointer_t<decltype(Except::template applied<Stage, BodyWeights>())>,
-                          std::remove_pointer_t<decltype(Except::template applied<Stage, BodyOutputs>())>,
-                          ImageInput, Head, Join, BatchNorm, Bias, Saves, Except>;
-};
-
 template <class... Choices> struct BasicExperiment;
 
 struct ExperimentKind {
@@ -95,6 +71,7 @@ private:
     using Freeze = typename base::template get<slot::statistics>;
     using Reestimate = typename base::template get<slot::reestimation>;
     using Thresholds = typename base::template get<slot::thresholds>;
+    using Exceptions = typename base::template get<slot::exceptions>;
 
 public:
     template <class Slot> using get = typename base::template get<Slot>;
@@ -117,39 +94,22 @@ public:
     using oscillation = typename base::template get<slot::oscillation>;
     using arithmetic =
         Arithmetic<Activation, typename W::quantizer, typename O::quantizer, typename In::quantizer, Head,
-                   Join, BatchNorm, Bias, typename base::template get<slot::saves>,
-                   typename base::template get<slot::exceptions>>;
+                   Join, BatchNorm, Bias, typename base::template get<slot::saves>, Exceptions>;
 
     static_assert(
         W::valid && O::valid && In::valid,
         "qat::Experiment: Weights, Outputs and Input take a Quantizer<...>; wrap the fragments in one");
     static_assert(Head::valid,
                   "qat::Experiment: HeadFixed takes a Quantizer<...>; wrap the fragments in one");
-    static_assert(base::template get<slot::exceptions>::valid,
+    static_assert(Exceptions::valid,
                   "qat::Experiment: Except takes a stage and fragments of a Quantizer, Except<\"detect\", "
                   "Float>; what is "
                   "no fragment is a choice for the whole network");
+    // The rules between quantizers are Arithmetic's; here they speak for the body, the head and each excepted stage.
+    static_assert(sizeof(typename arithmetic::head) > 0);
     static_assert(
-        O::quantizer::format::is_signed || !O::quantizer::scheme::symmetric || Activation::nonnegative,
-        "qat::Experiment: UInt outputs without a zero point need an activation that is never negative "
-        "(ReLU, ReLU6); use Int or PerTensorAffine with SiLU");
-    static_assert(
-        arithmetic::head_outputs::format::is_signed || !arithmetic::head_outputs::scheme::symmetric ||
-            !Activation::nonnegative,  // else the rule above has spoken
-        "qat::Experiment: logits have a sign, and UInt outputs without a zero point have none; "
-        "give the head HeadFloat, HeadPerRole<>, HeadInt16 or HeadFixed<...> with a signed quantizer");
-    static_assert(!O::quantizer::scheme::per_channel && !In::quantizer::scheme::per_channel &&
-                      (!arithmetic::head_outputs::scheme::per_channel ||
-                       arithmetic::head_outputs::scheme::roles),
-                  "qat::Experiment: outputs cannot be quantized per channel; use a PerTensor scheme");
-    static_assert(
-        !W::quantizer::scheme::roles,
-        "qat::Experiment: PerRole is for the outputs of a head; use HeadPerRole<>, and a PerChannel or "
-        "PerGroup scheme for weights");
-    static_assert(
-        !O::quantizer::rounding::stochastic && !In::quantizer::rounding::stochastic,
-        "qat::Experiment: Stochastic rounding is for weights in training; outputs are rounded the same each "
-        "time, use HalfEven");
+        sizeof(std::conditional_t<arithmetic::rules::all,  // not beside a body that broke one itself
+                                  typename Exceptions::template complete<arithmetic>, pack<>>) > 0);
     static_assert(BatchNorm::live || Freeze::when == never(),
                   "qat::Experiment: FoldBatchNorm leaves no batch norm to freeze; "
                   "drop FreezeBatchNorm or use LiveBatchNorm");
@@ -166,7 +126,8 @@ public:
         "and Input a quantized format, or use FloatBias");
     static_assert(Thresholds::when == never() || W::quantizer::estimator::learns != Learns::nothing ||
                       O::quantizer::estimator::learns != Learns::nothing ||
-                      arithmetic::head_outputs::estimator::learns != Learns::nothing,
+                      arithmetic::head::outputs::estimator::learns != Learns::nothing ||
+                      Exceptions::template learn<arithmetic>(),
                   "qat::Experiment: no estimator trains a threshold, so there is none to freeze; drop "
                   "FreezeThresholds or use LearnedStep or TrainedThreshold");
 };

@@ -67,13 +67,21 @@ torch::Tensor quantize_weight(FakeQuantize<Spec>& grid, torch::Tensor const& w) 
     return grid->forward(Identity{}, w, {.codes = A::saves::codes});
 }
 
+/// Whether what the weights make of that input is an accumulator: both on grids, and quantized now. A stage may be an
+/// exception in float, or read one.
+inline bool accumulates(Grid const* input, Grid const& weight) {
+    auto const on = [](Grid const& g) { return g.quantized() && g.mode == GridMode::quantize; };
+    return input && on(*input) && on(weight);
+}
+
 /// The bias on the accumulator's grid: int32, scale = the input's x the weight's. Straight-through gradient.         [C]
+/// Half to even as the scalar rule, which holds for fewer bits than these have.
 inline torch::Tensor on_accumulator(torch::Tensor const& bias, Grid const& input, Grid const& weight) {
     auto const scale = input.scale * weight.by_channel().first;
     auto const b = bias.detach();
     auto const codes =
         torch::round(b / scale).clamp(-2147483648.0, 2147483520.0);  // the largest float below 2^31
-    return bias + (codes * scale - b);
+    return (bias - b) + codes * scale;                               // the difference is 0, exactly
 }
 }  // namespace detail
 
@@ -91,6 +99,7 @@ public:
         : Producer(FakeQuantize<typename A::outputs>().ptr()), options(o),
           conv(register_module("conv", Kernel(o, !A::batch_norm::live))),
           weight_grid(register_module("weight_grid", FakeQuantize<Weights>(o.out))) {
+        weight_grid->of_weights = true;
         if constexpr (A::batch_norm::live)
             bn = register_module(
                 "bn",
@@ -99,7 +108,7 @@ public:
 
     bool freeze_statistics(bool frozen = true) override { return std::exchange(frozen_, frozen); }
     void freeze_affine() override {
-        if (bn) bn->weight.set_requires_grad(false), bn->bias.set_requires_grad(false);
+        if (bn) freeze(bn->weight), freeze(bn->bias);
     }
     std::optional<QuantizedWeight> quantized_weight() const override {
         if constexpr (!A::batch_norm::live)
@@ -134,7 +143,7 @@ private:
         };
         auto const biased = [&](torch::Tensor const& b) {
             if constexpr (A::bias::on_accumulator)
-                if (grid()->mode == GridMode::quantize && input_grid())
+                if (detail::accumulates(input_grid().get(), *weight_grid))
                     return detail::on_accumulator(b, *input_grid(), *weight_grid);
             return b;
         };
@@ -164,11 +173,12 @@ public:
     using Options = ConvOptions;
     Options options;
     torch::Tensor weight, bias;  // [out, in, 1, 1], [out]
-    FakeQuantize<typename A::head_weights> weight_grid;
+    FakeQuantize<typename A::head::weights> weight_grid;
 
     explicit ProjectionImpl(Options o)
-        : Producer(std::make_shared<FakeQuantizeImpl<typename A::head_outputs>>(o.out, o.roles)), options(o),
-          weight_grid(register_module("weight_grid", FakeQuantize<typename A::head_weights>(o.out))) {
+        : Producer(std::make_shared<FakeQuantizeImpl<typename A::head::outputs>>(o.out, o.roles)), options(o),
+          weight_grid(register_module("weight_grid", FakeQuantize<typename A::head::weights>(o.out))) {
+        weight_grid->of_weights = true;
         Kernel const initial(o, true);
         weight = register_parameter("weight", initial->weight);
         bias = register_parameter("bias", initial->bias);
@@ -181,12 +191,12 @@ public:
     torch::Tensor forward(torch::Tensor const& x) {  // [N, in, H, W] -> [N, out, H, W]
         auto const w = detail::quantize_weight<A>(weight_grid, weight);
         auto b = bias;
-        if constexpr (A::bias::on_accumulator && A::head_weights::format::quantized)
-            if (grid()->mode == GridMode::quantize && input_grid())
+        if constexpr (A::bias::on_accumulator)
+            if (detail::accumulates(input_grid().get(), *weight_grid))
                 b = detail::on_accumulator(bias, *input_grid(), *weight_grid);
         auto const y = detail::conv2d<A>(x, w, b, options);
         if (tap) tap(x, y);
-        return finish<typename A::head_outputs>(Identity{}, y, false);
+        return finish<typename A::head::outputs>(Identity{}, y, false);
     }
     graph::Value forward(graph::Value x) {
         return record(detail::conv_node(options, x, "", weight_grid->describe()), {x});

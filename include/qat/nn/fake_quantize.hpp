@@ -47,6 +47,8 @@ public:
                             "; give every channel a group");
                 shape = {*std::max_element(group_of.begin(), group_of.end()) + 1};
                 group_of_ = torch::tensor(group_of, torch::kLong);
+                auto const members = torch::bincount(group_of_).index_select(0, group_of_);
+                of_group_ = torch::rsqrt(members.to(torch::kFloat));
             }
             scale = register_buffer("scale", torch::ones(shape));
             zero_point = register_buffer("zero_point", torch::zeros(shape, torch::kInt));
@@ -71,10 +73,17 @@ public:
         return {};
     }
     std::string describe() const override { return qat::describe<Spec>(); }
-    void share(SharedRange range) override { each_step_ = true, range_ = range; }
+    void share(SharedRange range) override {
+        if constexpr (F::quantized)
+            TORCH_CHECK(
+                range != SharedRange::largest || !Observation<Spec>::wants_values,
+                "share: the largest range is known by its ends, and ", describe(),
+                " looks at the values of all; use MinMax or MovingAverageMinMax, or SharedRange::whole");
+        each_step_ = true, range_ = range;
+    }
     torch::Tensor learned() const override { return learned_.parameter; }
     void freeze_learned() override {
-        for (auto& p : parameters(/*recurse=*/false)) p.set_requires_grad(false);
+        for (auto const& p : parameters(/*recurse=*/false)) freeze(p);
     }
     void before_update() override {
         if (guard_) guard_->mask(learned_.parameter);
@@ -92,6 +101,13 @@ public:
     std::pair<torch::Tensor, torch::Tensor> by_channel() const override {
         auto const g = expanded();
         return {g.scale, g.zero_point};
+    }
+    torch::Tensor rounded(torch::Tensor const& t) const override {
+        using Rounding = typename Spec::rounding;
+        if constexpr (requires { fallback::round(Rounding{}, t, {}); })
+            return fallback::round(Rounding{}, t, {});
+        else
+            return torch::round(t);
     }
 
     void set_bits(int bits, bool rescale) override {
@@ -159,7 +175,8 @@ private:
     torch::Tensor started_;                 // bool []: the parameter has its first value
     bool running_ = false;                  // the same, known without asking the device
     std::optional<ThresholdFreeze> guard_;  // of trained thresholds
-    torch::Tensor group_of_;                // [C] of a grouped scheme
+    mutable torch::Tensor group_of_;  // [C] of a grouped scheme, on the scale's device; in no checkpoint
+    mutable torch::Tensor of_group_;  // [C] 1 / sqrt(channels of the channel's group)
     bool each_step_ = Spec::movement::when == each_step;
     SharedRange range_ = SharedRange::whole;
 
@@ -177,7 +194,7 @@ private:
         if constexpr (learns) {
             auto const y = activate(activation, x);
             if (!running_) start(y, observes);
-            auto const q = learned_quantize<Spec>(y, expanded_learned(), levels, y.numel() / scale.numel());
+            auto const q = learned_quantize<Spec>(y, expanded_learned(), levels, shares(y));
             if (probe) probe(y, q);
             return q;
         }
@@ -240,26 +257,46 @@ private:
         scale.copy_(grid.scale), zero_point.copy_(grid.zero_point);
     }
 
+    // N of LearnedStep's factor 1 / sqrt(N hi), for a scale; of a grouped scheme, for a channel: the weights that share the
+    // scale, or the features of one image. Esser et al. 2020, arXiv:1902.08153, section 2.2 and its appendix's
+    // nweights(v), nfeatures(v).
+    std::int64_t shares(torch::Tensor const& x) const {
+        bool const images = !of_weights && x.dim() > 1 && !(S::per_channel && S::axis == 0);
+        auto const channels = group_of_.defined() ? group_of_.numel() : scale.numel();
+        return x.numel() / std::max<std::int64_t>(1, channels * (images ? x.size(0) : 1));
+    }
+
     LearnedTensors expanded_learned() const {
         if (!group_of_.defined()) return learned_;
-        auto const index = group_of_.to(scale.device());
-        return {learned_.parameter.index_select(0, index),
+        auto const& index = group_of();
+        auto parameter = learned_.parameter.index_select(0, index);
+        if constexpr (Spec::estimator::learns == Learns::step)
+            if (parameter.requires_grad())  // a group's N is that of a channel times its channels
+                parameter.register_hook(
+                    [factor = of_group_](torch::Tensor const& gradient) { return gradient * factor; });
+        return {parameter,
                 learned_.offset.defined() ? learned_.offset.index_select(0, index) : torch::Tensor()};
+    }
+
+    torch::Tensor const& group_of() const {  // moves along with the module, once
+        if (group_of_.device() != scale.device())
+            group_of_ = group_of_.to(scale.device()), of_group_ = of_group_.to(scale.device());
+        return group_of_;
     }
 
     // Of every channel; the groups' own where channels do not share.
     GridTensors expanded() const {
         if (!group_of_.defined()) return {scale, zero_point};
-        auto const index = group_of_.to(scale.device());
-        return {scale.index_select(0, index), zero_point.index_select(0, index)};
+        return {scale.index_select(0, group_of()), zero_point.index_select(0, group_of())};
     }
 
     // Extremes of every channel become those of the groups.
     void see(RangeTensors extremes, torch::Tensor const& values) {
         torch::NoGradGuard no_grad;
         if (group_of_.defined()) {
-            auto const groups = torch::arange(scale.numel(), group_of_.options()).unsqueeze(1);
-            auto const member = (group_of_.unsqueeze(0) == groups).to(extremes.min.device());  // [G, C]
+            auto const& index = group_of();
+            auto const groups = torch::arange(scale.numel(), index.options()).unsqueeze(1);
+            auto const member = index.unsqueeze(0) == groups;  // [G, C]
             auto const inf = torch::full_like(extremes.min, std::numeric_limits<float>::infinity());
             extremes = {torch::where(member, extremes.min, inf).amin(1),
                         torch::where(member, extremes.max, -inf).amax(1)};

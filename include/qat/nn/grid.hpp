@@ -25,6 +25,7 @@ public:
     Levels levels{0, 0};              // the integers in use: a format's, or fewer once bits have stepped down
     bool observing = true;            // in training mode
     GridMode mode = GridMode::quantize;
+    bool of_weights = false;  // else of activations, whose first dimension counts images
 
     /// Called with what came in (after the activation) and what goes out, where it is set: reports and clip rates.
     std::function<void(torch::Tensor const&, torch::Tensor const&)> probe;
@@ -44,13 +45,22 @@ public:
     virtual torch::Tensor learned() const = 0;  // the parameter it trains; undefined: none
     virtual void before_update() {}             // between the backward pass and the optimizer's step
     virtual void after_update() {}              // after it: what is trained was changed
-    virtual void freeze_learned() = 0;          // and it stays as it is
+    virtual void freeze_learned() = 0;          // and it stays as it is: optimizers skip it
     /// What training remembers of it besides parameters and buffers, by name: the tensors themselves, for a checkpoint to
     /// read and to write. Once refresh() has been called.
     virtual std::vector<std::pair<std::string, torch::Tensor>> memory() { return {}; }
     /// Scale and zero point of every channel of a tensor: [] or [C], whatever channels share.
     virtual std::pair<torch::Tensor, torch::Tensor> by_channel() const = 0;
+    /// The integers that the quantizer's rounding makes of t, without noise.                              t's shape
+    virtual torch::Tensor rounded(torch::Tensor const& t) const { return torch::round(t); }
 };
+
+/// Optimizers skip a parameter that has no gradient; a gradient of zeros, which zero_grad leaves in LibTorch 1.13, would
+/// let momentum and weight decay move it.
+inline void freeze(torch::Tensor parameter) {
+    parameter.set_requires_grad(false);
+    parameter.mutable_grad().reset();
+}
 
 /// Calls f(Grid&) for every grid of a model, shared ones once.
 template <class F> void for_each_grid(torch::nn::Module& model, F&& f) {

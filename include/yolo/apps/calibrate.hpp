@@ -13,10 +13,10 @@ namespace yolo::apps {
 
 struct CalibrateArguments {
     std::string experiment, weights, data, split = "train", task = "val", device, save, json, report, plot;
+    std::string sensitivity;  // "", alone or all-but-one
     int batches = 16, batch_size = 16, image_size = 640, workers = 2, threads = 0, adaround_steps = 200;
     std::uint64_t seed = 0;
-    bool equalize = false, correct_bias = false, adaround = false, sensitivity = false, noval = false,
-         verbose = false;
+    bool equalize = false, correct_bias = false, adaround = false, noval = false, verbose = false;
 
     void declare(CommandLine& app) {
         app.add_option("--experiment", experiment, "whose policies quantize; yolo-describe --list names all")
@@ -40,8 +40,11 @@ struct CalibrateArguments {
         app.add_option("--adaround-steps", adaround_steps,
                        "of its optimizer, for each layer; 0: only a search")
             ->check(at_least(0));
-        app.add_flag("--sensitivity", sensitivity,
-                     "rank the quantizers by what each costs alone, on one batch");
+        app.add_option(
+               "--sensitivity", sensitivity,
+               "rank the quantizers on one batch by what each costs: alone, or what is gained where all but "
+               "one quantize")
+            ->check(CLI::IsMember({"alone", "all-but-one"}));
         app.add_option("--report", report,
                        "write signal-to-noise ratio, clip rate, range of every quantizer to this JSON file");
         app.add_option("--plot", plot, "draw the report as this PNG file; wants gnuplot");
@@ -192,15 +195,21 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
         };
         logits("calibration");
 
-        if (a.sensitivity) {  // before biases and weights move: then float is what all quantizers off give
+        // Before biases and weights move: then float is what all quantizers off give.
+        if (!a.sensitivity.empty()) {
+            bool const alone = a.sensitivity == "alone";
             auto const ranked = tools::sensitivity(
-                quantized, reference, measured, {.done = [&](std::size_t done, std::size_t total) {
-                    progress("sensitivity " + std::to_string(done) + "/" + std::to_string(total));
-                }});
+                quantized, reference, measured,
+                {.measured = alone ? tools::Measured::alone : tools::Measured::left_out,
+                 .done = [&](std::size_t done, std::size_t total) {
+                     progress("sensitivity " + std::to_string(done) + "/" + std::to_string(total));
+                 }});
             progress.end();
-            std::cout << "Signal to noise of the logits with one quantizer alone, the worst first:\n";
+            std::cout << (alone ? "Signal to noise of the logits with one quantizer alone, the worst first:\n"
+                                : "Signal to noise of the logits with all but one quantizer, what gains most "
+                                  "first:\n");
             tools::write_table(std::cout, ranked);
-            object["sensitivity"] = to_json(ranked);
+            object["sensitivity_of"] = a.sensitivity, object["sensitivity"] = to_json(ranked);
         }
         if (a.adaround) {
             tools::RoundingOptions o;
@@ -217,12 +226,14 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
             object["correct_bias"] = to_json(tools::correct_bias(quantized, reference, batches));
             logits("bias correction");
         }
-        if (a.verbose || !a.report.empty() || !a.plot.empty()) {
+        {
             auto const reports = tools::report(quantized, measured);
             if (a.verbose) tools::write_table(std::cout, reports);
             for (auto const& r : reports)
-                if (r.finding != tools::Finding::none && !a.verbose)
-                    spdlog::warn("{}: {}", r.path, text(r.finding));
+                if (r.finding != tools::Finding::none && !a.verbose)  // float is the experiment's own choice
+                    spdlog::log(r.finding == tools::Finding::not_quantized ? spdlog::level::info
+                                                                           : spdlog::level::warn,
+                                "{}: {}", r.path, text(r.finding));
             if (!a.report.empty()) write_json(a.report, to_json(reports));
             if (!a.plot.empty())
                 if (auto const why = detail::draw(reports, a.plot, info.name + ", " + a.weights);

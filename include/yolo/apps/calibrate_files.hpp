@@ -7,11 +7,7 @@
 #include <qat/calibrate/round_weights.hpp>
 #include <yolo/io/results_json.hpp>
 #include <yolo/model/typed_detector.hpp>
-
-#include <fcntl.h>
-#include <spawn.h>
-#include <sys/wait.h>
-#include <unistd.h>
+#include <yolo/plot/gnuplot.hpp>
 
 #include <sstream>
 
@@ -99,21 +95,6 @@ inline std::string other_activation(Catalogue const& catalogue, ExperimentInfo c
     return {};
 }
 
-/// gnuplot SCRIPT, its messages dropped. 127 or more: it could not be started.
-inline int run_gnuplot(std::string const& script) {
-    posix_spawn_file_actions_t quiet;
-    posix_spawn_file_actions_init(&quiet);
-    posix_spawn_file_actions_addopen(&quiet, 2, "/dev/null", O_WRONLY, 0);
-    std::string program = "gnuplot", file = script;
-    char* const argv[] = {program.data(), file.data(), nullptr};
-    pid_t child = 0;
-    int const failed = ::posix_spawnp(&child, "gnuplot", &quiet, nullptr, argv, environ);
-    posix_spawn_file_actions_destroy(&quiet);
-    int status = 0;
-    if (failed != 0 || ::waitpid(child, &status, 0) != child || !WIFEXITED(status)) return 127;
-    return WEXITSTATUS(status);
-}
-
 /// Writes IMAGE's script (.gp) and data (.dat) beside it and lets gnuplot draw. What went wrong as a sentence, or nothing.
 inline std::string draw(std::vector<qat::calibrate::QuantizerReport> const& reports,
                         std::filesystem::path const& image, std::string const& title) {
@@ -128,12 +109,10 @@ inline std::string draw(std::vector<qat::calibrate::QuantizerReport> const& repo
                                       static_cast<std::size_t>(drawn));
     write_atomically(beside(".dat"), data.str());
     write_atomically(beside(".gp"), script.str());
-    int const status = run_gnuplot(beside(".gp").string());
-    if (status == 0) return {};
-    return image.string() +
-           (status == 127 ? " was not drawn, because gnuplot is not there; install gnuplot-nox"
-                          : " was not drawn, gnuplot reported an error; look at its messages") +
-           " and run: gnuplot " + beside(".gp").string();
+    auto const why = plot::run_gnuplot(beside(".gp"));
+    return why.empty()
+               ? why
+               : image.string() + " was not drawn, " + why + ", and run: gnuplot " + beside(".gp").string();
 }
 }  // namespace detail
 

@@ -1,12 +1,73 @@
 #pragma once
 // yolo-train: from a checkpoint (or from nothing) to a trained network, float or quantized.
 
-#include <yolo/apps/train_arguments.hpp>
-#include <yolo/apps/training_printer.hpp>
-#include <yolo/data/draw.hpp>
+#include <yolo/apps/train_run.hpp>
+#include <yolo/plot/labels_plot.hpp>
+#include <yolo/train/evolve.hpp>
 #include <yolo/train/run_folder.hpp>
 
 namespace yolo::apps {
+namespace detail {
+
+// A generation is a training of its own in the same folder, of which only the last epoch is validated.
+inline int evolve(Catalogue const& catalogue, TrainArguments const& a, TrainingData const& data,
+                  Hyperparameters const& start, std::filesystem::path const& folder) {
+    EvolveOptions options{.folder = folder, .generations = a.evolve, .seed = a.seed};
+    options.message = [](std::string const& text) { spdlog::info(text); };
+    auto const training = folder / "generation";
+    auto const evolution = yolo::evolve(options, start, [&](Hyperparameters const& hyp, int) {
+        std::filesystem::remove_all(training);
+        std::optional<EvolveResult> result{EvolveResult{}};
+        try {
+            auto const run = train_once(catalogue, a, data, hyp, training, Extras::none);
+            auto const& e = run.last.evaluation;
+            auto const& loss = run.last.loss;
+            result = EvolveResult{e.precision, e.recall, e.map50, e.map, loss[0], loss[1], loss[2]};
+            if (run.outcome == Outcome::interrupted) result.reset();
+        } catch (std::runtime_error const& error) {  // it diverged: the worst result there is
+            spdlog::warn(error.what());
+        }
+        return result;
+    });
+    if (stop_requested) return 128 + stop_signal;
+    spdlog::info("{} generations; the best is in {}", evolution.generations.size(),
+                 (folder / "hyp_evolve.yaml").string());
+    if (!a.json.empty() && !evolution.generations.empty()) {
+        auto const& best = evolution.generations[evolution.best()];
+        write_json(a.json, {{"generations", evolution.generations.size()},
+                            {"best", evolution.best()},
+                            {"fitness", best.result.fitness()},
+                            {"map", best.result.map},
+                            {"hyp", yolo::to_json(best.hyp)}});
+    }
+    return 0;
+}
+
+// The best epoch once more, with all that people look at.
+inline void show_best(Catalogue const& catalogue, TrainArguments const& a, TrainingData const& data,
+                      std::filesystem::path const& folder, int epochs) {
+    auto const best = folder / "weights/best.pt";
+    spdlog::info("{} holds the best epoch", best.string());
+    if (!data.val) return;
+    auto const kept = load_detector(catalogue, best, "", device(a.device));
+    Loader loader(*data.val, validation_loader(a.image_size, a.batch_size * 2, a.workers));
+    ValidationOptions options;
+    ValidationPictures pictures(folder, data.set.names);
+    if (!a.noplots) options.observer = pictures.observer(), options.curves = KeepCurves::yes;
+    auto const result = validate(*kept.detector, loader, options);
+    print_table(result.evaluation, data.set.names, data.set.classes <= 50);
+    if (!a.json.empty()) {
+        auto object = yolo::to_json(result, data.set.names);
+        object["experiment"] = kept.experiment->name, object["weights"] = best.string(),
+        object["epochs"] = epochs;
+        write_json(a.json, object);
+    }
+    if (a.noplots) return;
+    pictures.draw(result.evaluation);
+    if (auto const why = plot_results(folder / "results.csv", folder / "results.png"); !why.empty())
+        spdlog::warn(why);
+}
+}  // namespace detail
 
 inline int train(Catalogue const& catalogue, int argc, char const* const* argv) {
     CommandLine app("Trains a YOLOv5, in float or quantization-aware, as the experiment says.", "yolo-train");
@@ -23,118 +84,33 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
             a.resume = resumed, a.exist_ok = true, a.stop_after_epoch = stop_after_epoch;
         }
         if (a.data.empty()) throw std::runtime_error("--data is missing: the data set's YAML file");
+        if (a.evolve > 0) {
+            if (!a.resume.empty())
+                throw std::runtime_error(
+                    "--evolve goes on by itself where its folder has an evolve.csv: give --project, "
+                    "--name and --exist-ok instead of --resume");
+            if (a.project == "runs/train") a.project = "runs/evolve";
+        }
         set_threads(a.threads);
         torch::manual_seed(a.seed);
-        auto const set = load_dataset_yaml(a.data, {Split::train});
-        require_images(set, Split::train, a.data);
-
-        // The network: the checkpoint's size and anchors, the data set's classes.
-        Manifest manifest;
-        StateDict start;
-        Checkpoint resumed;
-        if (!a.resume.empty()) {
-            resumed = load_checkpoint(a.resume), manifest = resumed.manifest;
-        } else if (!a.weights.empty()) {
-            auto checkpoint = load_checkpoint(a.weights);
-            manifest = checkpoint.manifest, start = std::move(checkpoint.model);
-        } else {
-            manifest.size = size_named(a.size);
-        }
-        auto const trained_by = manifest.experiment;
-        auto const& info = catalogue.find(!a.experiment.empty() ? a.experiment
-                                          : !trained_by.empty() ? trained_by
-                                                                : "silu");
-        if (a.half && info.quantized)
-            throw std::runtime_error("--half would round the scales of " + info.name +
-                                     "; it is for float experiments");
+        detail::TrainingData const data(a);
+        auto const& info = detail::experiment_of(catalogue, a);
         auto const hyp = hyperparameters_of(a, info.quantized);
         int const epochs = a.epochs > 0 ? a.epochs : info.schedule.epochs;
-        if (!a.resume.empty() && manifest.epoch + 1 >= epochs)
-            throw std::runtime_error(a.resume + " has finished its " + std::to_string(epochs) + " epochs");
-        manifest.classes = set.classes, manifest.names = set.names, manifest.extra.clear();
-        if (a.resume.empty()) manifest.bits = 0;
-        auto const where = device(a.device);
-        auto const precision = precision_named(a.amp, where);
-        auto detector = info.make(network_options(manifest));
-        spdlog::info(summary(*detector, info));
-        if (a.resume.empty() && !a.weights.empty()) {
-            auto const fit = trained_by != info.name ? Fit::restart : Fit::adapt;
-            auto const t = load_state(*detector, start, fit, a.weights);
-            spdlog::info("transferred {}/{} from {}", t.transferred, t.total, a.weights);
-        }
-        start.clear();
-        detector->module().to(where);
-
-        Dataset const train_images(set.train, static_cast<int>(set.classes));
-        for (auto const& message : train_images.summary().messages) spdlog::warn(message);
-        std::optional<Dataset> val_images;
-        if (!set.val.empty()) {
-            require_images(set, Split::val, a.data);
-            val_images.emplace(set.val, static_cast<int>(set.classes));
-        }
 
         auto const folder = a.resume.empty() ? make_run_folder(a.project, a.name, a.exist_ok)
                                              : std::filesystem::path(a.resume).parent_path().parent_path();
         if (a.resume.empty()) write_json(folder / "opt.json", to_json(a, info.name, epochs));
         write_atomically(folder / "hyp.yaml", to_yaml(hyp));
-        LoaderOptions loading{.image_size = a.image_size,
-                              .batch_size = a.batch_size,
-                              .workers = a.workers,
-                              .augment = true,
-                              .shuffle = true,
-                              .seed = a.seed,
-                              .cache_images = !a.no_cache,
-                              .hyp = hyp};
-        Loader train_loader(train_images, loading);
-        std::optional<Loader> val_loader;
-        if (val_images)
-            val_loader.emplace(*val_images, validation_loader(a.image_size, a.batch_size * 2, a.workers));
-
-        spdlog::info("{} training images, {} batches an epoch, {} epochs; results in {}", train_images.size(),
-                     train_loader.batches(), epochs, folder.string());
-        for (auto const& event : qat::plan(info.schedule, train_loader.batches(), epochs))
-            spdlog::info("plan: {}", event.what);
         stop_on_signals();
-        TrainingPrinter printer(a.image_size, epochs);
-        Trainer trainer(*detector, info, manifest,
-                        {.folder = folder,
-                         .hyp = hyp,
-                         .epochs = epochs,
-                         .image_size = a.image_size,
-                         .batch_size = a.batch_size,
-                         .optimizer = optimizer_named(a.optimizer),
-                         .decay = a.cos_lr ? RateDecay::cosine : RateDecay::linear,
-                         .patience = a.patience,
-                         .freeze = a.freeze,
-                         .ema = a.ema.value_or(!info.quantized),
-                         .validate = !a.noval,
-                         .save = !a.nosave,
-                         .save_period = a.save_period,
-                         .half = a.half,
-                         .precision = precision,
-                         .stop_after_epoch = a.stop_after_epoch},
-                        printer.events(), &stop_requested);
-        if (!a.resume.empty()) {
-            trainer.resume(resumed, a.resume);
-            resumed = {};
-        }
-        auto const outcome = trainer.run(train_loader, val_loader ? &*val_loader : nullptr);
-        if (outcome == Outcome::interrupted) return 128 + stop_signal;
-        if (outcome == Outcome::paused) return 0;
+        if (a.evolve > 0) return detail::evolve(catalogue, a, data, hyp, folder);
 
-        auto const best_file = folder / "weights/best.pt";
-        spdlog::info("{} holds the best epoch", best_file.string());
-        if (val_loader) {
-            auto kept = load_detector(catalogue, best_file, "", where);
-            auto const result = validate(*kept.detector, *val_loader, {});
-            print_table(result.evaluation, set.names, set.classes <= 50);
-            if (!a.json.empty()) {
-                auto object = yolo::to_json(result, set.names);
-                object["experiment"] = info.name, object["weights"] = best_file.string(),
-                object["epochs"] = epochs;
-                write_json(a.json, object);
-            }
-        }
+        if (!a.noplots && a.resume.empty())
+            if (auto const why = plot_labels(data.train, data.set.names, folder / "labels.png"); !why.empty())
+                spdlog::warn(why);
+        auto const ran = detail::train_once(catalogue, a, data, hyp, folder, detail::Extras::all);
+        if (ran.outcome == Outcome::interrupted) return 128 + stop_signal;
+        if (ran.outcome != Outcome::paused) detail::show_best(catalogue, a, data, folder, epochs);
         return 0;
     });
 }

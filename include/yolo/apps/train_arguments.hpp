@@ -14,15 +14,21 @@ namespace yolo::apps {
 /// The flags of yolo-train, with YOLOv5's names and defaults.
 struct TrainArguments {
     std::string data, weights, experiment, hyp, device, optimizer = "SGD", project = "runs/train",
-                                                        name = "exp", size = "n", json, resume, amp = "auto";
+                                                        name = "exp", size = "n", json, resume, amp = "auto",
+                                                        cache;
     int epochs = 0;             // 0: what the experiment says
     int save_period = 0;        // 0: none
     int stop_after_epoch = -1;  // -1: none
+    int evolve = 0;             // generations; 0: none
+    int mosaic_tiles = 4;
+    double label_smoothing = -1;  // -1: as --hyp says
     int batch_size = 16, image_size = 640, workers = 2, patience = 100, threads = 0;
     std::uint64_t seed = 0;
     std::vector<int> freeze;
     std::vector<std::string> set;
-    bool exist_ok = false, cos_lr = false, noval = false, nosave = false, half = false, no_cache = false;
+    bool exist_ok = false, cos_lr = false, noval = false, nosave = false, half = false, no_cache = false,
+         rect = false, image_weights = false, single_cls = false, multi_scale = false, noautoanchor = false,
+         noplots = false, tensorboard = false;
     std::optional<bool> ema;
 
     void declare(CLI::App& app) {
@@ -73,7 +79,32 @@ struct TrainArguments {
         app.add_flag("--noval", noval, "validate after the last epoch only");
         app.add_flag("--nosave", nosave, "save last.pt after the last epoch only");
         app.add_flag("--half", half, "keep checkpoints in float16 (float experiments)");
+        auto* const kept =
+            app.add_option(
+                   "--cache", cache,
+                   "keep decoded images: in memory (ram, also without a word) or as .npy files beside them "
+                   "(disk); default: up to 1 GiB in memory")
+                ->expected(0, 1)
+                ->default_str("")
+                ->check(CLI::IsMember({"ram", "disk"}));
+        app.parse_complete_callback([this, kept] {
+            if (kept->count() > 0 && cache.empty()) cache = "ram";
+        });
         app.add_flag("--no-cache", no_cache, "decode images anew each time");
+        app.add_flag("--rect", rect, "batches of similar aspect ratio, without mosaics");
+        app.add_flag("--image-weights", image_weights,
+                     "show images with rare or badly detected classes more often");
+        app.add_flag("--single-cls", single_cls, "train all classes as one");
+        app.add_flag("--multi-scale", multi_scale, "vary the image size by half");
+        app.add_option("--mosaic-tiles", mosaic_tiles, "images of a mosaic")->check(CLI::IsMember({4, 9}));
+        app.add_option("--label-smoothing", label_smoothing, "epsilon; default: as the hyper-parameters say")
+            ->default_str("")
+            ->check(share());
+        app.add_flag("--noautoanchor", noautoanchor, "keep the anchors whether or not they fit the data set");
+        app.add_flag("--noplots", noplots, "draw nothing");
+        app.add_flag("--tensorboard", tensorboard, "write event files for TensorBoard, too");
+        app.add_option("--evolve", evolve, "evolve the hyper-parameters for so many trainings; 0: do not")
+            ->check(at_least(0));
         // A function, since add_flag would count into an optional and so set it although the flag is not there.
         app.add_flag_function(
             "--ema,!--no-ema", [this](std::int64_t given) { ema = given > 0; },
@@ -110,6 +141,7 @@ inline Hyperparameters hyperparameters_of(TrainArguments const& a, bool quantize
     auto hyp = !a.hyp.empty() ? load_hyperparameters(a.hyp)
                : quantized    ? quantized_hyperparameters()
                               : Hyperparameters{};
+    if (a.label_smoothing >= 0) hyp.label_smoothing = a.label_smoothing;
     for (auto const& assignment : a.set) {
         auto const equals = assignment.find('=');
         char* end = nullptr;
@@ -152,7 +184,19 @@ inline nlohmann::ordered_json to_json(TrainArguments const& a, std::string const
             {"noval", a.noval},
             {"nosave", a.nosave},
             {"half", a.half},
+            {"cache", a.cache},
             {"no-cache", a.no_cache},
+            {"rect", a.rect},
+            {"image-weights", a.image_weights},
+            {"single-cls", a.single_cls},
+            {"multi-scale", a.multi_scale},
+            {"mosaic-tiles", a.mosaic_tiles},
+            {"label-smoothing", a.label_smoothing < 0 ? nlohmann::ordered_json(nullptr)
+                                                      : nlohmann::ordered_json(a.label_smoothing)},
+            {"noautoanchor", a.noautoanchor},
+            {"noplots", a.noplots},
+            {"tensorboard", a.tensorboard},
+            {"evolve", a.evolve},
             {"ema", a.ema ? nlohmann::ordered_json(*a.ema) : nlohmann::ordered_json(nullptr)}};
 }
 

@@ -57,11 +57,15 @@ private:
             std::cout << table_head << "\n"
                       << table_row("all", e.images, e.labels, e.precision, e.recall, e.map50, e.map)
                       << (r.best ? "  best" : "") << "\n";
+        if (r.skipped > skipped_) {
+            std::cout << r.skipped << " steps were skipped so far because they were not finite\n";
+            skipped_ = r.skipped;
+        }
         std::cout << std::flush;
     }
 
     int image_size_, epochs_;
-    std::int64_t instances_ = 0;
+    std::int64_t instances_ = 0, skipped_ = 0;
     ProgressLine progress_;
 };
 

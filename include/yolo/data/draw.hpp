@@ -93,10 +93,17 @@ inline void draw_detections(std::filesystem::path const& in, std::filesystem::pa
     write_image(out, image);
 }
 
-/// Up to `most` pictures of a batch with their labels in a square grid of at most 1920 pixels, written to
-/// `path`.
-inline void write_batch_picture(std::filesystem::path const& path, Batch const& batch,
-                                std::vector<std::string> const& names, int most = 16) {
+namespace detail {
+
+struct LabelledBox {
+    PixelBox box;
+    std::string label;
+};
+
+/// A square grid of up to `most` pictures, 1920 pixels at most: boxes are in pixels of the batch, names of files stand
+/// in the corner.
+inline void write_grid(std::filesystem::path const& path, Batch const& batch, int most,
+                       std::vector<std::vector<LabelledBox>> const& boxes) {
     int const count = std::min(most, static_cast<int>(batch.images.size(0)));
     int const columns = std::max(1, static_cast<int>(std::ceil(std::sqrt(count)))),
               rows = (count + columns - 1) / columns;
@@ -104,22 +111,77 @@ inline void write_batch_picture(std::filesystem::path const& path, Batch const& 
     double const shrink = std::min(1.0, 1920.0 / (columns * std::max(height, width)));
     cv::Size const cell(static_cast<int>(width * shrink), static_cast<int>(height * shrink));
     cv::Mat grid(std::max(1, rows) * cell.height, columns * cell.width, CV_8UC3, cv::Scalar::all(255));
-    auto const targets = batch.targets.to(torch::kCPU, torch::kFloat).contiguous();
-    auto const target = targets.accessor<float, 2>();
+    auto const scaled = [](float x, int part, int whole) {
+        return x * static_cast<float>(part) / static_cast<float>(whole);
+    };
     for (int i = 0; i < count; ++i) {
+        auto const index = static_cast<std::size_t>(i);
         cv::Mat const picture = to_picture(batch.images[i]);
         cv::Mat place =
             grid(cv::Rect(i % columns * cell.width, i / columns * cell.height, cell.width, cell.height));
         cv::resize(picture, place, cell, 0, 0, cv::INTER_AREA);
-        for (std::int64_t t = 0; t < targets.size(0); ++t) {
-            if (static_cast<int>(target[t][0]) != i) continue;
-            Box const box{target[t][1], target[t][2], target[t][3], target[t][4], target[t][5]};
-            draw_box(place, to_pixels({box}, cell.width, cell.height)[0],
-                     class_name(names, static_cast<int>(box.cls)));
+        for (auto const& [box, label] : boxes[index])
+            draw_box(place,
+                     {box.cls, scaled(box.x1, cell.width, width), scaled(box.y1, cell.height, height),
+                      scaled(box.x2, cell.width, width), scaled(box.y2, cell.height, height)},
+                     label);
+        if (index < batch.infos.size()) {
+            auto name = batch.infos[index].path.filename().string().substr(0, 40);
+            for (char& c : name)
+                if (c < ' ' || c > '~') c = '?';
+            for (auto const& [colour, thickness] :
+                 {std::pair{0, 3}, std::pair{220, 1}})  // legible on any ground
+                cv::putText(place, name, {5, 16}, cv::FONT_HERSHEY_SIMPLEX, 0.45, cv::Scalar::all(colour),
+                            thickness, cv::LINE_AA);
         }
         cv::rectangle(place, cv::Rect(0, 0, cell.width, cell.height), cv::Scalar::all(255), 1);
     }
     write_image(path, grid);
+}
+
+}  // namespace detail
+
+/// Up to `most` pictures of a batch with their labels in a square grid of at most 1920 pixels, written to
+/// `path`.
+inline void write_batch_picture(std::filesystem::path const& path, Batch const& batch,
+                                std::vector<std::string> const& names, int most = 16) {
+    std::vector<std::vector<detail::LabelledBox>> boxes(static_cast<std::size_t>(batch.images.size(0)));
+    auto const targets = batch.targets.to(torch::kCPU, torch::kFloat).contiguous();
+    auto const target = targets.accessor<float, 2>();
+    auto const width = static_cast<double>(batch.images.size(3)),
+               height = static_cast<double>(batch.images.size(2));
+    for (std::int64_t t = 0; t < targets.size(0); ++t) {
+        Box const box{target[t][1], target[t][2], target[t][3], target[t][4], target[t][5]};
+        boxes.at(static_cast<std::size_t>(target[t][0]))
+            .push_back({to_pixels({box}, width, height)[0], class_name(names, static_cast<int>(box.cls))});
+    }
+    detail::write_grid(path, batch, most, boxes);
+}
+
+/// The same with what was found: boxes of at least `confidence`, the surest drawn last, with "name confidence".
+/// detections: one tensor a picture, [n, 6] x1, y1, x2, y2 in pixels of the batch, confidence, class
+inline void write_batch_picture(std::filesystem::path const& path, Batch const& batch,
+                                std::vector<torch::Tensor> const& detections,
+                                std::vector<std::string> const& names, double confidence = 0.25,
+                                int most = 16) {
+    if (static_cast<std::int64_t>(detections.size()) != batch.images.size(0))
+        throw std::runtime_error("write_batch_picture: detections of " + std::to_string(detections.size()) +
+                                 " pictures, want " + std::to_string(batch.images.size(0)));
+    std::vector<std::vector<detail::LabelledBox>> boxes(detections.size());
+    for (std::size_t i = 0; i < detections.size(); ++i) {
+        if (detections[i].numel() == 0) continue;
+        auto const order = detections[i].select(1, 4).argsort(-1, false);
+        auto const rows = detections[i].index_select(0, order).to(torch::kCPU, torch::kFloat).contiguous();
+        auto const value = rows.accessor<float, 2>();
+        for (std::int64_t row = 0; row < rows.size(0); ++row) {
+            if (value[row][4] < static_cast<float>(confidence)) continue;
+            char text[16];
+            std::snprintf(text, sizeof text, " %.1f", static_cast<double>(value[row][4]));
+            PixelBox const box{value[row][5], value[row][0], value[row][1], value[row][2], value[row][3]};
+            boxes[i].push_back({box, class_name(names, static_cast<int>(box.cls)) + text});
+        }
+    }
+    detail::write_grid(path, batch, most, boxes);
 }
 
 }  // namespace yolo

@@ -1,16 +1,19 @@
 #pragma once
 // YOLO label files: one object a line, "class cx cy w h" in fractions of the picture, or "class x1 y1 x2 y2
-// ..." (a polygon, whose bounding box is taken).
+// ..." (a polygon, whose bounding box is taken and whose points are kept).
+// A row that cannot be used is left out and counted; the other rows stay. YOLOv5 gives up the whole picture.
 
 #include <algorithm>
-#include <array>
 #include <charconv>
 #include <cmath>
+#include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <tuple>
 #include <vector>
 
 namespace yolo {
@@ -21,10 +24,45 @@ struct Box {
     bool operator==(Box const&) const = default;
 };
 
-struct Labels {
-    std::vector<Box> boxes;  // in the file's order, each once
-    int duplicates = 0;      // repeated lines that were left out
+/// Fractions of the picture's width and height.
+struct Point {
+    float x = 0, y = 0;
+    bool operator==(Point const&) const = default;
 };
+using Segment = std::vector<Point>;  // a polygon; single points may lie outside the picture
+
+struct Labels {
+    std::vector<Box> boxes;         // in the file's order, each once
+    std::vector<Segment> segments;  // none, or one a box, if a row of the file is a polygon
+    int duplicates = 0;             // rows left out: a box of the same class was there before,
+    int out_of_range = 0;           // a coordinate is outside the picture,
+    int malformed = 0;              // or they are no labels at all
+    std::string first_problem;      // "line N: reason" of the first row out of range or malformed
+    bool operator==(Labels const&) const = default;
+};
+
+/// Why this is no box with a class of a picture; nullptr where it is one.
+inline char const* class_problem(Box const& box) {
+    if (!(box.cls >= 0) || box.cls != std::floor(box.cls)) return "the class is not a number 0, 1, 2, ...";
+    return box.cls < 1e6f ? nullptr : "the class is above 999999";
+}
+inline char const* range_problem(Box const& box) {
+    for (float const value : {box.cx, box.cy, box.w, box.h})
+        if (!std::isfinite(value))
+            return "a coordinate is not finite";
+        else if (value < 0)
+            return "a coordinate is negative";
+        else if (value > 1)
+            return "a coordinate is above 1: divide by the image's size";
+    return nullptr;
+}
+
+/// The corners of a box as a polygon, clockwise from the upper left.
+inline Segment corners(Box const& box) {
+    float const left = box.cx - box.w / 2, right = box.cx + box.w / 2;
+    float const top = box.cy - box.h / 2, bottom = box.cy + box.h / 2;
+    return {{left, top}, {right, top}, {right, bottom}, {left, bottom}};
+}
 
 namespace detail {
 
@@ -36,95 +74,126 @@ inline std::string printable(std::string_view text) {
     return result;
 }
 
-inline std::vector<float> label_numbers(std::string_view line) {
-    std::vector<float> values;
-    auto const blank = [](char c) { return c == ' ' || c == '\t' || c == '\r'; };
+/// The numbers of a line into `values`. Returns the first word that is none; empty where all are.
+inline std::string_view label_numbers(std::string_view line, std::vector<float>& values) {
+    values.clear();
+    auto const blank = [](char c) { return c == ' ' || c == '\t' || c == '\v' || c == '\f'; };
     for (std::size_t at = 0;;) {
         while (at < line.size() && blank(line[at])) ++at;
-        if (at == line.size()) return values;
+        if (at == line.size()) return {};
         std::size_t end = at;
         while (end < line.size() && !blank(line[end])) ++end;
         std::size_t const digits = line[at] == '+' ? at + 1 : at;
-        float value = 0;
+        double value = 0;  // then rounded to float, as in YOLOv5
         auto const [stop, error] = std::from_chars(line.data() + digits, line.data() + end, value);
-        if (error == std::errc::result_out_of_range && stop == line.data() + end)
-            value = 0;  // 1e-60
-        else if (error != std::errc{} || stop != line.data() + end)
-            throw std::runtime_error("'" + printable(line.substr(at, end - at)) + "' is not a number");
-        values.push_back(value);
+        if (error != std::errc{} || stop != line.data() + end) return line.substr(at, end - at);
+        bool const fits = std::abs(value) <= std::numeric_limits<float>::max() || std::isnan(value);
+        values.push_back(fits ? static_cast<float>(value)
+                              : (value > 0 ? 1.0f : -1.0f) * std::numeric_limits<float>::infinity());
         at = end;
     }
 }
 
-inline yolo::Box label_box(std::vector<float> const& row) {
-    yolo::Box box{row[0], 0, 0, 0, 0};
-    if (row.size() == 5) {
-        box = {row[0], row[1], row[2], row[3], row[4]};
-    } else if (row.size() >= 7 && row.size() % 2 == 1) {
-        float left = row[1], right = row[1], top = row[2], bottom = row[2];
-        for (std::size_t i = 3; i < row.size(); i += 2) {
-            left = std::min(left, row[i]), right = std::max(right, row[i]);
-            top = std::min(top, row[i + 1]), bottom = std::max(bottom, row[i + 1]);
-        }
-        box = {row[0], (left + right) / 2, (top + bottom) / 2, right - left, bottom - top};
-    } else {
-        throw std::runtime_error(std::to_string(row.size()) +
-                                 " columns, want 5 (or a class and 3 or more points)");
+/// The smallest box around the points; a coordinate that is not finite stays visible in it.
+inline yolo::Box box_around(float cls, Segment const& points) {
+    float left = points[0].x, right = left, top = points[0].y, bottom = top, sum = 0;
+    for (Point const& point : points) {
+        left = std::min(left, point.x), right = std::max(right, point.x);
+        top = std::min(top, point.y), bottom = std::max(bottom, point.y);
+        sum += 0 * point.x + 0 * point.y;  // NaN where one is not finite
     }
-    if (!(box.cls >= 0 && box.cls < 1e6f) || box.cls != std::floor(box.cls))
-        throw std::runtime_error("the class is not a number 0, 1, 2, ...");
-    for (std::size_t i = 1; i < row.size(); ++i)
-        if (!(row[i] >= 0))
-            throw std::runtime_error("a coordinate is negative");
-        else if (!(row[i] <= 1))
-            throw std::runtime_error("a coordinate is above 1: divide by the image's size");
-    return box;
+    return {cls, (left + right) / 2 + sum, (top + bottom) / 2, right - left, bottom - top};
+}
+
+/// Takes the boxes out that were there before, with their polygons. n log n, whatever the rows are.
+inline void remove_duplicates(Labels& labels) {
+    struct Row {
+        Box box;
+        std::size_t index;
+        auto key() const { return std::tie(box.cls, box.cx, box.cy, box.w, box.h, index); }
+    };
+    std::vector<Row> rows;
+    rows.reserve(labels.boxes.size());
+    for (Box const& box : labels.boxes) rows.push_back({box, rows.size()});
+    std::sort(rows.begin(), rows.end(), [](Row const& a, Row const& b) { return a.key() < b.key(); });
+    std::vector<bool> repeated(rows.size());
+    for (std::size_t i = 1; i < rows.size(); ++i)
+        if (rows[i].box == rows[i - 1].box) repeated[rows[i].index] = true, ++labels.duplicates;
+    if (labels.duplicates == 0) return;
+    std::size_t kept = 0;
+    for (std::size_t i = 0; i < rows.size(); ++i) {
+        if (repeated[i]) continue;
+        labels.boxes[kept] = labels.boxes[i];
+        if (!labels.segments.empty() && kept != i) labels.segments[kept] = std::move(labels.segments[i]);
+        ++kept;
+    }
+    labels.boxes.resize(kept);
+    if (!labels.segments.empty()) labels.segments.resize(kept);
 }
 
 }  // namespace detail
 
-/// Reads the text of a label file.
-/// throws std::runtime_error "line N: reason" (without the file's name): words, a wrong number of columns, a
-/// negative or unnormalised coordinate.
+/// Reads the text of a label file. Lines end with LF, CRLF or CR; a UTF-8 byte order mark is passed over.
+/// A file in which a row is a polygon (7 columns or more) is a segment file, as in YOLOv5: every box has its
+/// polygon, that of a row with 5 columns is the four corners of its box (YOLOv5 reads cx cy w h as two
+/// points). What counts is the box, as in YOLOv5: a point may lie outside the picture if the box does not.
 inline Labels parse_labels(std::string_view text) {
     Labels labels;
+    if (text.starts_with("\xef\xbb\xbf")) text.remove_prefix(3);
+    std::vector<float> row;
     for (std::size_t at = 0, line = 1; at < text.size(); ++line) {
-        std::size_t const end = std::min(text.find('\n', at), text.size());
-        try {
-            if (auto const row = detail::label_numbers(text.substr(at, end - at)); !row.empty())
-                labels.boxes.push_back(detail::label_box(row));
-        } catch (std::runtime_error const& error) {
-            throw std::runtime_error("line " + std::to_string(line) + ": " + error.what());
-        }
-        at = end + 1;
-    }
-    auto const less = [&](std::size_t a, std::size_t b) {
-        auto const key = [&](std::size_t i) {
-            Box const& box = labels.boxes[i];
-            return std::array{box.cls, box.cx, box.cy, box.w, box.h};
+        std::size_t const end = std::min(text.find_first_of("\r\n", at), text.size());
+        auto const refuse = [&](int& count, std::string const& why) {
+            if (labels.first_problem.empty())
+                labels.first_problem = "line " + std::to_string(line) + ": " + why;
+            ++count;
         };
-        return key(a) < key(b) || (key(a) == key(b) && a < b);
-    };
-    std::vector<std::size_t> order(labels.boxes.size());
-    for (std::size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::sort(order.begin(), order.end(), less);
-    std::vector<bool> repeated(order.size());
-    for (std::size_t i = 1; i < order.size(); ++i)
-        repeated[order[i]] = labels.boxes[order[i]] == labels.boxes[order[i - 1]];
-    std::vector<Box> unique;
-    for (std::size_t i = 0; i < order.size(); ++i)
-        if (!repeated[i]) unique.push_back(labels.boxes[i]);
-    labels.duplicates = static_cast<int>(labels.boxes.size() - unique.size());
-    labels.boxes = std::move(unique);
+        std::string_view const word = detail::label_numbers(text.substr(at, end - at), row);
+        bool const polygon = row.size() >= 7 && row.size() % 2 == 1;
+        if (!word.empty()) {
+            refuse(labels.malformed, "'" + detail::printable(word) + "' is not a number");
+        } else if (row.size() != 5 && !polygon) {
+            if (!row.empty())
+                refuse(labels.malformed,
+                       std::to_string(row.size()) + " columns, want 5 (or a class and 3 or more points)");
+        } else {
+            Segment points;
+            if (polygon)
+                for (std::size_t i = 1; i < row.size(); i += 2) points.push_back({row[i], row[i + 1]});
+            Box const box =
+                polygon ? detail::box_around(row[0], points) : Box{row[0], row[1], row[2], row[3], row[4]};
+            if (char const* const why = class_problem(box)) {
+                refuse(labels.malformed, why);
+            } else if (char const* const outside = range_problem(box)) {
+                refuse(labels.out_of_range, outside);
+            } else {
+                labels.boxes.push_back(box);
+                if (polygon) {
+                    labels.segments.resize(labels.boxes.size());
+                    labels.segments.back() = std::move(points);
+                }
+            }
+        }
+        at = end + (text.substr(end).starts_with("\r\n") ? 2 : 1);
+    }
+    if (!labels.segments.empty()) labels.segments.resize(labels.boxes.size());
+    for (std::size_t i = 0; i < labels.segments.size(); ++i)
+        if (labels.segments[i].empty()) labels.segments[i] = corners(labels.boxes[i]);
+    detail::remove_duplicates(labels);
     return labels;
 }
 
-/// Reads a label file. throws as parse_labels, and where the file cannot be read.
+/// Reads a label file. throws std::runtime_error (without the file's name) where it cannot be read.
 inline Labels read_labels(std::filesystem::path const& path) {
+    constexpr std::uintmax_t limit = 256 << 20;  // bytes: five million rows
+    std::error_code failed;
+    auto const bytes = std::filesystem::file_size(path, failed);
     std::ifstream in(path, std::ios::binary);
-    if (!in) throw std::runtime_error("cannot be opened");
-    std::string const text((std::istreambuf_iterator<char>(in)), {});
-    return parse_labels(text);
+    if (failed || !in) throw std::runtime_error("cannot be opened");
+    if (bytes > limit) throw std::runtime_error("is larger than 256 MiB; is it a label file?");
+    std::string text(static_cast<std::size_t>(bytes), '\0');
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    return parse_labels(std::string_view(text).substr(0, static_cast<std::size_t>(in.gcount())));
 }
 
 /// Where the labels of a picture are: the last folder "images" of its path becomes "labels", the extension

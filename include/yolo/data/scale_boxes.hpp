@@ -49,4 +49,17 @@ inline torch::Tensor scale_boxes(torch::Tensor const& boxes, ImageInfo const& in
     return clip_boxes(result, info.height0, info.width0);
 }
 
+/// The same where only the letterbox's size is known, height x width pixels: the picture fills it in one direction and
+/// stands in the middle of the other. What detection uses; in a letterbox of whole strides its ratio may differ a little
+/// from the one that the picture was made with.
+inline torch::Tensor scale_boxes(torch::Tensor const& boxes, int height, int width, int height0, int width0) {
+    ImageInfo info;
+    info.height0 = height0, info.width0 = width0;
+    info.ratio_h = std::min(static_cast<double>(height) / height0, static_cast<double>(width) / width0);
+    info.ratio_w = info.ratio_h;
+    info.pad_w = (width - width0 * info.ratio_h) / 2;
+    info.pad_h = (height - height0 * info.ratio_h) / 2;
+    return scale_boxes(boxes, info);
+}
+
 }  // namespace yolo

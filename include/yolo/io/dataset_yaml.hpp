@@ -21,6 +21,14 @@ struct DatasetOptions {
     std::int64_t classes = 0;
 };
 
+/// The same pictures with one class, as --single-cls trains them (the classes of labels become 0, too, see
+/// ScanOptions). A single name is kept.
+inline DatasetOptions single_class(DatasetOptions data) {
+    if (data.names.size() != 1) data.names = {"item"};
+    data.classes = 1;
+    return data;
+}
+
 enum class Split { train, val, test };
 
 inline std::vector<std::filesystem::path> const& images_of(DatasetOptions const& data, Split split) {
@@ -63,7 +71,12 @@ inline std::vector<std::string> texts(YAML::Node const& root, char const* key,
 inline std::vector<std::string> read_names(YAML::Node const& node, std::filesystem::path const& file) {
     std::vector<std::string> names;
     if (node.IsSequence()) {
-        for (auto const& item : node) names.push_back(item.IsScalar() ? item.Scalar() : "");
+        for (auto const& item : node) {
+            if (!item.IsScalar())
+                throw std::runtime_error(place(file, node) + ": class " + std::to_string(names.size()) +
+                                         " has no name; write one word or a text in quotes for each class");
+            names.push_back(item.Scalar());
+        }
         return names;
     }
     if (!node.IsMap())

@@ -19,24 +19,39 @@ inline double interpolate(double x, std::span<double const> xs, std::span<double
     return (ys[after] - ys[i]) / (xs[after] - xs[i]) * (x - xs[i]) + ys[i];
 }
 
-/// Average precision: the area below the precision envelope, by trapezia on 101 recall points (COCO's grid).
-///     envelope(r) = max of the precision at a recall of r or more; at recall 1 it falls to 0
-/// @param recall     after each detection, rising     @param precision  after each detection
-inline double average_precision(std::span<double const> recall, std::span<double const> precision) {
-    std::vector<double> r{0}, p{1};
-    r.insert(r.end(), recall.begin(), recall.end());
-    p.insert(p.end(), precision.begin(), precision.end());
-    r.push_back(1);
-    p.push_back(0);
-    for (auto i = p.size() - 1; i-- > 0;) p[i] = std::max(p[i], p[i + 1]);
-    constexpr int points = 101;
-    double area = 0, last = 0;
-    for (int i = 0; i < points; ++i) {
-        auto const value = interpolate(i / 100.0, r, p, p.front());
-        if (i > 0) area += (value + last) / 2 * 0.01;
-        last = value;
+/// The highest precision at a recall of r or more; at recall 1 it falls to 0.
+class PrecisionEnvelope {
+public:
+    /// @param recall     after each detection, rising     @param precision  after each detection
+    PrecisionEnvelope(std::span<double const> recall, std::span<double const> precision) {
+        recall_.insert(recall_.end(), recall.begin(), recall.end());
+        precision_.insert(precision_.end(), precision.begin(), precision.end());
+        recall_.push_back(1);
+        precision_.push_back(0);
+        for (auto i = precision_.size() - 1; i-- > 0;)
+            precision_[i] = std::max(precision_[i], precision_[i + 1]);
     }
-    return area;
+
+    double operator()(double r) const { return interpolate(r, recall_, precision_, precision_.front()); }
+
+    /// Average precision: the area below, by trapezia on 101 recall points (COCO's grid).
+    double area() const {
+        constexpr int points = 101;
+        double area = 0, last = 0;
+        for (int i = 0; i < points; ++i) {
+            auto const value = (*this)(i / 100.0);
+            if (i > 0) area += (value + last) / 2 * 0.01;
+            last = value;
+        }
+        return area;
+    }
+
+private:
+    std::vector<double> recall_{0}, precision_{1};
+};
+
+inline double average_precision(std::span<double const> recall, std::span<double const> precision) {
+    return PrecisionEnvelope(recall, precision).area();
 }
 
 /// A running mean over `width` points (odd), the ends repeated outwards.

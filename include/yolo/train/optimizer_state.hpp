@@ -42,18 +42,17 @@ template <class State> void write_adam(StateDict& to, std::string const& name, S
 /// taken a step. The tensors are the optimizer's own.
 /// parameters: by the key that the names begin with.
 inline StateDict optimizer_state(torch::optim::Optimizer& optimizer, StateDict const& parameters) {
-    using namespace torch::optim;
     StateDict result;
     for (auto const& [key, parameter] : parameters) {
         auto const found = optimizer.state().find(detail::optimizer_key(optimizer, parameter));
         if (found == optimizer.state().end()) continue;
         auto* const state = found->second.get();
-        if (auto* sgd = dynamic_cast<SGDParamState*>(state)) {
+        if (auto* sgd = dynamic_cast<torch::optim::SGDParamState*>(state)) {
             if (sgd->momentum_buffer().defined())
                 result.emplace_back(key + ".momentum_buffer", sgd->momentum_buffer());
-        } else if (auto* adam = dynamic_cast<AdamParamState*>(state)) {
+        } else if (auto* adam = dynamic_cast<torch::optim::AdamParamState*>(state)) {
             detail::write_adam(result, key, *adam);
-        } else if (auto* adamw = dynamic_cast<AdamWParamState*>(state)) {
+        } else if (auto* adamw = dynamic_cast<torch::optim::AdamWParamState*>(state)) {
             detail::write_adam(result, key, *adamw);
         }
     }
@@ -64,13 +63,12 @@ inline StateDict optimizer_state(torch::optim::Optimizer& optimizer, StateDict c
 /// throws std::runtime_error where a tensor does not fit its parameter.
 inline void restore_optimizer(torch::optim::Optimizer& optimizer, StateDict const& parameters,
                               TensorsByName const& saved) {
-    using namespace torch::optim;
     auto const adam = [&](auto state, std::string const& key, auto const& take) {
         auto const step = saved.find(key + ".step");
-        if (step == saved.end()) return std::unique_ptr<OptimizerParamState>{};
+        if (step == saved.end()) return std::unique_ptr<torch::optim::OptimizerParamState>{};
         state->step(step->second.template item<std::int64_t>());
         state->exp_avg(take(".exp_avg")), state->exp_avg_sq(take(".exp_avg_sq"));
-        return std::unique_ptr<OptimizerParamState>(std::move(state));
+        return std::unique_ptr<torch::optim::OptimizerParamState>(std::move(state));
     };
     for (auto const& [key, parameter] : parameters) {
         auto const take = [&, &name = key, &like = parameter](char const* part) {
@@ -81,17 +79,17 @@ inline void restore_optimizer(torch::optim::Optimizer& optimizer, StateDict cons
                                          " has another shape than the parameter; resume another checkpoint");
             return found->second.to(like.options()).detach().clone();
         };
-        std::unique_ptr<OptimizerParamState> state;
-        if (dynamic_cast<SGD*>(&optimizer)) {
+        std::unique_ptr<torch::optim::OptimizerParamState> state;
+        if (dynamic_cast<torch::optim::SGD*>(&optimizer)) {
             if (auto buffer = take(".momentum_buffer"); buffer.defined()) {
-                auto sgd = std::make_unique<SGDParamState>();
+                auto sgd = std::make_unique<torch::optim::SGDParamState>();
                 sgd->momentum_buffer(buffer);
                 state = std::move(sgd);
             }
-        } else if (dynamic_cast<AdamW*>(&optimizer)) {
-            state = adam(std::make_unique<AdamWParamState>(), key, take);
+        } else if (dynamic_cast<torch::optim::AdamW*>(&optimizer)) {
+            state = adam(std::make_unique<torch::optim::AdamWParamState>(), key, take);
         } else {
-            state = adam(std::make_unique<AdamParamState>(), key, take);
+            state = adam(std::make_unique<torch::optim::AdamParamState>(), key, take);
         }
         if (state) optimizer.state()[detail::optimizer_key(optimizer, parameter)] = std::move(state);
     }

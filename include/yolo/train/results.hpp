@@ -10,6 +10,7 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace yolo {
@@ -43,39 +44,47 @@ inline void truncate_results(std::filesystem::path const& file, int epoch) {
     write_atomically(file, kept);
 }
 
+/// YOLOv5's columns and what stands in them, but for the epoch; of quantized runs also ours.
+inline std::vector<std::pair<std::string, double>> result_columns(EpochReport const& r) {
+    auto const& e = r.validation.evaluation;
+    auto const& v = r.validation.loss;
+    std::vector<std::pair<std::string, double>> columns{{"train/box_loss", r.loss[0]},
+                                                        {"train/obj_loss", r.loss[1]},
+                                                        {"train/cls_loss", r.loss[2]},
+                                                        {"metrics/precision", e.precision},
+                                                        {"metrics/recall", e.recall},
+                                                        {"metrics/mAP_0.5", e.map50},
+                                                        {"metrics/mAP_0.5:0.95", e.map},
+                                                        {"val/box_loss", v[0]},
+                                                        {"val/obj_loss", v[1]},
+                                                        {"val/cls_loss", v[2]},
+                                                        {"x/lr0", r.rates[0]},
+                                                        {"x/lr1", r.rates[1]},
+                                                        {"x/lr2", r.rates[2]}};
+    if (r.grids) {
+        auto const& g = *r.grids;
+        columns.insert(columns.end(), {{"qat/scale_drift", g.scale_drift},
+                                       {"qat/scale_drift_max", g.scale_drift_max},
+                                       {"qat/clip_rate", g.clip_rate},
+                                       {"qat/clip_rate_max", g.clip_rate_max},
+                                       {"qat/oscillation", g.oscillation}});
+    }
+    return columns;
+}
+
 /// Appends one line; the first one is preceded by the header. A file without columns for grids (of an older run that is
 /// resumed) gets none. throws std::runtime_error if it cannot be written.
 inline void append_results(std::filesystem::path const& file, EpochReport const& r) {
-    std::vector<char const*> columns{"epoch",
-                                     "train/box_loss",
-                                     "train/obj_loss",
-                                     "train/cls_loss",
-                                     "metrics/precision",
-                                     "metrics/recall",
-                                     "metrics/mAP_0.5",
-                                     "metrics/mAP_0.5:0.95",
-                                     "val/box_loss",
-                                     "val/obj_loss",
-                                     "val/cls_loss",
-                                     "x/lr0",
-                                     "x/lr1",
-                                     "x/lr2"};
-    auto const& e = r.validation.evaluation;
-    auto const& v = r.validation.loss;
-    std::vector<double> values{static_cast<double>(r.epoch),
-                               r.loss[0],
-                               r.loss[1],
-                               r.loss[2],
-                               e.precision,
-                               e.recall,
-                               e.map50,
-                               e.map,
-                               v[0],
-                               v[1],
-                               v[2],
-                               r.rates[0],
-                               r.rates[1],
-                               r.rates[2]};
+    bool const fresh = !std::filesystem::exists(file);
+    std::string header;
+    if (std::ifstream in(file); !fresh) std::getline(in, header);
+    std::vector<char const*> names{"epoch"};
+    std::vector<double> values{static_cast<double>(r.epoch)};
+    auto const columns = result_columns(r);
+    for (auto const& [name, value] : columns) {
+        if (!fresh && name.starts_with("qat/") && header.find("qat/") == header.npos) continue;
+        names.push_back(name.c_str()), values.push_back(value);
+    }
     auto const row = [](auto const& cells, char const* format) {
         std::string text;
         char cell[32];
@@ -85,18 +94,8 @@ inline void append_results(std::filesystem::path const& file, EpochReport const&
         }
         return text + "\n";
     };
-    bool const fresh = !std::filesystem::exists(file);
-    std::string header;
-    if (std::ifstream in(file); !fresh) std::getline(in, header);
-    if (r.grids && (fresh || header.find("qat/") != header.npos)) {
-        auto const& g = *r.grids;
-        columns.insert(columns.end(), {"qat/scale_drift", "qat/scale_drift_max", "qat/clip_rate",
-                                       "qat/clip_rate_max", "qat/oscillation"});
-        values.insert(values.end(),
-                      {g.scale_drift, g.scale_drift_max, g.clip_rate, g.clip_rate_max, g.oscillation});
-    }
     std::ofstream out(file, std::ios::app);
-    if (fresh) out << row(columns, "%20s");
+    if (fresh) out << row(names, "%20s");
     out << row(values, "%20.5g");
     if (!out.flush()) throw std::runtime_error(file.string() + " cannot be written; is the disk full?");
 }

@@ -6,6 +6,7 @@
 //     ema/PATH                    log2 of averaged scales
 //     threshold/PATH/*            trained thresholds' history        (qat/ops/learned/threshold_freeze.hpp)
 //     oscillation/*, range/PATH   stability.hpp
+//     class_maps [classes]        mAP50-95 of the last validation
 //     loss_sums [3], generator    of this epoch; LibTorch's on the CPU, which draws the seeds of stochastic rounding
 
 #include <yolo/io/transfer.hpp>

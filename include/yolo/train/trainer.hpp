@@ -2,6 +2,8 @@
 // The training loop: YOLOv5's, with the switches of quantization. It drives a Detector and knows no experiment's type.
 
 #include <qat/nn/reestimate.hpp>
+#include <yolo/data/image_weights.hpp>
+#include <yolo/data/multi_scale.hpp>
 #include <yolo/io/checkpoint.hpp>
 #include <yolo/io/progress.hpp>
 #include <yolo/train/mixed_precision.hpp>
@@ -25,6 +27,8 @@ struct TrainerOptions {
     std::vector<int> freeze;  // numbered layers whose parameters stay as they are; {10}: the first ten
     bool ema = true;          // validate and keep the moving average of the state
     bool validate = true, save = true;  // false: only after the last epoch
+    bool multi_scale = false;           // batches of changing size
+    bool image_weights = false;         // pictures with rare or badly detected classes are shown more often
     int save_period = 0;                // epochs between checkpoints that stay, weights/epochN.pt; 0: none
     bool half = false;                  // the kept checkpoints in float16
     Precision precision = Precision::float32;  // of convolutions; others than float32 on CUDA only
@@ -41,9 +45,11 @@ struct StepReport {
 
 /// Where training tells what it does. Every member may be empty.
 struct TrainingEvents {
-    std::function<void(std::string const&)> message;  // a switch of the schedule, early stopping, ...
-    std::function<void(StepReport const&)> step;
-    std::function<void(EpochReport const&)> epoch;
+    std::function<void(std::string const&)> message{};  // a switch of the schedule, early stopping, ...
+    std::function<void(StepReport const&)> step{};
+    std::function<void(Batch const&, std::int64_t)>
+        batch{};  // before it is trained on, and the number of its step
+    std::function<void(EpochReport const&)> epoch{};
 };
 
 /// paused: after stop_after_epoch. interrupted: by `stop`.
@@ -59,6 +65,8 @@ public:
           o_(std::move(options)), events_(std::move(events)), stop_(stop),
           loss_(detector.options(), scaled_for(o_.hyp, detector.options().classes, o_.image_size)) {
         manifest_.experiment = experiment.name;
+        manifest_.epoch = -1,
+        manifest_.best_fitness = 0;  // of this run; the manifest may come from the one before
         freeze_layers();
         for (auto const& [key, tensor, _] : detail::named_state(detector_))
             if (tensor.requires_grad()) parameters_.emplace_back(key, tensor);
@@ -118,7 +126,7 @@ public:
         for (int epoch = at_.epoch; epoch < o_.epochs; ++epoch) {
             EpochReport report;
             report.epoch = epoch, report.epochs = o_.epochs;
-            detail::Stopwatch lap;
+            detail::Stopwatch lap(detector_.device());
             bool const last = epoch + 1 == o_.epochs;
             if (!train_epoch(train, rates, report)) {
                 manifest_.epoch = epoch - 1;
@@ -129,6 +137,8 @@ public:
             if (validation && (o_.validate || last)) {
                 report.validation = validate(kept(), *validation, {}, &loss_);
                 report.validated = true;
+                class_maps_.zero_();
+                for (auto const& c : report.validation.evaluation.per_class) class_maps_[c.cls] = c.map;
                 double const fitness = report.validation.evaluation.fitness();
                 report.best = fitness >= manifest_.best_fitness;  // also while it is still 0, as YOLOv5
                 if (report.best)
@@ -199,11 +209,14 @@ private:
         begin_schedule(batches);
         if (experiment_.quantized) stability_.emplace(detector_, experiment_.stability);
         loss_sums_ = torch::zeros(3);
+        class_maps_ = torch::zeros({detector_.options().classes}, torch::kDouble);
         optimizer_->zero_grad();
         if (!resumed_) return;
         truncate_results(o_.folder / "results.csv", at_.epoch);
         qat::nn::refresh_scales(detector_.module());
         restore_run(parts(), saved_);
+        if (auto const maps = saved_.find("class_maps"); maps != saved_.end())
+            class_maps_.copy_(maps->second);
         saved_.clear();
         loss_scale_.set(at_.loss_scale, at_.steps_at_scale);
         if (ema_)
@@ -230,6 +243,7 @@ private:
             optimizer_->zero_grad();  // what an epoch did not use up is dropped, as in YOLOv5
             loss_sums_.zero_(), at_.counted = 0;
         }
+        if (o_.image_weights) weigh_images(train);
         train.start_epoch(report.epoch, at_.batch);
         Batch batch, latest;
         for (; train.next(batch); latest = std::move(batch)) {
@@ -238,11 +252,13 @@ private:
             auto const rate = rates(report.epoch, at_.batch);
             report.rates = {rate.bias_lr, rate.weight_lr, rate.norm_lr};
             qat::nn::refresh_scales(model);
+            if (events_.batch) events_.batch(batch, step);
 
+            auto const images = o_.multi_scale ? resized(batch.images, train, report.epoch) : batch.images;
             Logits logits;
             {
                 Autocast const half(o_.precision);
-                logits = detector_(batch.images);
+                logits = detector_(images);
             }
             auto const loss = loss_(logits, batch.targets);
             (loss_scale_.on() ? loss.total * loss_scale_.value() : loss.total).backward();
@@ -274,6 +290,21 @@ private:
         if (stability_ && latest.images.defined())
             report.grids = stability_->end_of_epoch(latest.images, [this](auto const& text) { say(text); });
         return true;
+    }
+
+    // float [N, 3, H', W'] in [0, 1]
+    torch::Tensor resized(torch::Tensor const& images, Loader const& train, int epoch) {
+        auto random = multi_scale_stream(train.options().seed, epoch, at_.batch);
+        return multi_scale(images.to(detector_.device()).to(torch::kFloat).div_(255), o_.image_size,
+                           train.options().stride, random);
+    }
+
+    void weigh_images(Loader& train) {
+        auto const classes = static_cast<int>(detector_.options().classes);
+        auto const* maps = class_maps_.data_ptr<double>();
+        train.set_image_weights(labels_to_image_weights(
+            train.dataset(), weights_of_classes(labels_to_class_weights(train.dataset(), classes),
+                                                {maps, static_cast<std::size_t>(classes)})));
     }
 
     std::array<double, 3> mean_loss() const {
@@ -423,6 +454,7 @@ private:
             at_.loss_scale = loss_scale_.value(), at_.steps_at_scale = loss_scale_.steps();
             checkpoint.manifest.extra[progress_key] = to_json(at_);
             checkpoint.more = run_state(parts(), at_.batch > 0 && at_.since_update > 0, average_ || o_.half);
+            checkpoint.more.emplace_back("class_maps", class_maps_);
         }
         std::filesystem::create_directories(o_.folder / "weights");
         save_checkpoint(o_.folder / "weights" / name, checkpoint);
@@ -442,6 +474,8 @@ private:
     std::optional<StabilityTools> stability_;  // of quantized runs
     Progress at_;
     torch::Tensor loss_sums_;  // [3], over the epoch's micro-batches that were finite
+    torch::Tensor
+        class_maps_;  // [classes] float64: mAP50-95 of the last validation, by which images are weighed
     LossScale loss_scale_{o_.precision};
     bool resumed_ = false;
     TensorsByName saved_;  // of a resumed run, until it begins

@@ -2,7 +2,7 @@
 // The scale is a parameter, and so is the zero point if the scheme has one. With t = x / s and codes c = q - z:
 //     dy/dx = 1 where lo - z < t < hi - z, else 0
 //     dy/ds = round(t) - t inside, lo or hi outside ;  dy/d(offset) = 0 inside, 1 outside
-//     both times 1 / sqrt(N * hi), N: elements that share the scale
+//     both times 1 / sqrt(N * hi), N: the weights that share the scale, or of activations the features of one image
 // LSQ: Esser et al. 2020, arXiv:1902.08153, section 2. LSQ+: Bhalgat et al. 2020, arXiv:2004.09576, section 3, where
 // y = s * q + offset; it leaves the offset's factor open.
 

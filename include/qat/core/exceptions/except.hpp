@@ -13,10 +13,20 @@ namespace detail {
 template <class... Ds, class... Fs> constexpr bool all_fit(pack<Ds...>, pack<Fs...>) {
     return (... && fits<Fs, Ds...>);
 }
+
+template <class... As, class... Bs> pack<As..., Bs...> operator+(pack<As...>, pack<Bs...>);  // declared only
+template <fixed_string Stage, class... Es>
+using covering_of = decltype((pack<>{} + ... + typename Es::template covering<Stage>{}));
+
+// A quantizer with exceptions, one after the other.
+template <class Q, class Exceptions> struct applied { using type = Q; };
+template <class Q, class E, class... Es>
+struct applied<Q, pack<E, Es...>> : applied<typename E::template apply<Q>, pack<Es...>> {};
 }  // namespace detail
 
 /// In the stage of this name, and in all below it ("backbone" means every "backbone.…"), the weights' and the outputs'
-/// quantizers are the body's with these fragments in place of theirs. The network checks that the stage exists.
+/// quantizers are the body's, or the head policy's, with these fragments in place of theirs. The network checks that the
+/// stage exists.
 template <fixed_string Stage, class... Fragments> struct Except {
     using slot = slot::exceptions;
     static constexpr std::string_view name = Stage.view();
@@ -27,11 +37,20 @@ template <fixed_string Stage, class... Fragments> struct Except {
     static constexpr bool valid =
         detail::all_fit(QuantizerKind::defaults{}, pack<Fragments...>{});  // else the experiment says so
     template <class Q> using apply = typename Q::template vary<Fragments...>;
-    template <fixed_string Name, class Q> static constexpr auto applied() {
-        if constexpr (valid && covers(Name.view()))
-            return static_cast<apply<Q>*>(nullptr);
-        else
-            return static_cast<Q*>(nullptr);
+
+    /// Those that cover a stage, as a pack.
+    template <fixed_string Name>
+    using covering = std::conditional_t<valid && covers(Name.view()), pack<Except>, pack<>>;
+
+    /// Of a network's arithmetic: that of the stage, and whether a quantizer of it trains something.
+    template <class A> using stage_of = typename A::template at<Stage>;
+    template <class A> struct complete {
+        static_assert(sizeof(stage_of<A>) > 0);
+    };  // the stage's rules have spoken
+    template <class A> static constexpr bool learn() {
+        using At = stage_of<A>;
+        return At::weights::estimator::learns != Learns::nothing ||
+               At::outputs::estimator::learns != Learns::nothing;
     }
 };
 
@@ -41,19 +60,11 @@ template <class... Es> struct Exceptions {
     static constexpr std::string_view name = sizeof...(Es) == 0 ? "none" : "several";
     static constexpr std::array<std::string_view, sizeof...(Es)> stages{Es::name...};
     static constexpr bool valid = (... && Es::valid);
-    template <fixed_string Name, class Q> static constexpr auto applied() { return next<Name, Q, Es...>(); }
-
-private:
-    template <fixed_string Name, class Q, class... Rest> static constexpr auto next() {
-        if constexpr (sizeof...(Rest) == 0)
-            return static_cast<Q*>(nullptr);
-        else
-            return first<Name, Q, Rest...>();
-    }
-    template <fixed_string Name, class Q, class E, class... Rest> static constexpr auto first() {
-        using changed = std::remove_pointer_t<decltype(E::template applied<Name, Q>())>;
-        return next<Name, changed, Rest...>();
-    }
+    template <fixed_string Name> using covering = detail::covering_of<Name, Es...>;
+    template <class A> struct complete {
+        static_assert((... && (sizeof(typename Es::template stage_of<A>) > 0)));
+    };
+    template <class A> static constexpr bool learn() { return (... || Es::template learn<A>()); }
 };
 using NoExceptions = Exceptions<>;
 

@@ -26,6 +26,9 @@ template <class... Rs> struct FixedReaches {
     static constexpr bool fixed = true, of_roles = true;
     static constexpr double reaches[] = {double(Rs::num) / double(Rs::den)...};
     static constexpr int count = sizeof...(Rs);
+    static_assert(
+        count == 4 && (... && (Rs::num > 0)),
+        "qat::FixedReaches: four roles, xy, wh, objectness and classes, and a reach above 0 for each");
 };
 
 }  // namespace qat

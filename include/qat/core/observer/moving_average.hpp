@@ -16,6 +16,9 @@ template <class Momentum = std::ratio<1, 100>> struct MovingAverageMinMax {
     static constexpr std::string_view name = "moving-average min-max";
     static constexpr bool fixed = false;
     static constexpr double momentum = double(Momentum::num) / double(Momentum::den);
+    static_assert(momentum > 0 && momentum <= 1,
+                  "qat::MovingAverageMinMax: the share of what is new, above 0 and 1 at most; e.g. "
+                  "std::ratio<1, 100>");
 
     template <class T, class Extreme> static T follow(T const& range, T const& seen, Extreme) {
         if constexpr (std::is_same_v<T, float>)  // a tensor's operations, unless the compiler fuses them

@@ -21,6 +21,7 @@ template <class Strength = std::ratio<1, 1000>> struct DampenOscillation {
     static constexpr std::string_view name = "dampened";
     static constexpr double dampening = double(Strength::num) / double(Strength::den), threshold = 0,
                             momentum = 0;
+    static_assert(dampening > 0, "qat::DampenOscillation: a strength above 0, or LeaveOscillation for none");
 };
 
 /// A weight whose moving average of flips exceeds the threshold is frozen to the integer it was at most. Section 4.3.
@@ -29,6 +30,8 @@ template <class Threshold = std::ratio<1, 50>, class Momentum = std::ratio<1, 10
     static constexpr std::string_view name = "frozen";
     static constexpr double dampening = 0, threshold = double(Threshold::num) / double(Threshold::den),
                             momentum = double(Momentum::num) / double(Momentum::den);
+    static_assert(threshold > 0 && threshold < 1 && momentum > 0 && momentum < 1,
+                  "qat::FreezeOscillation: shares of the steps, above 0 and below 1; e.g. std::ratio<1, 50>");
 };
 
 }  // namespace qat

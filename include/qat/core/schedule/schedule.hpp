@@ -10,18 +10,28 @@
 #include <vector>
 
 namespace qat {
+namespace detail {
+template <After When> struct Time {
+    static_assert(When.count >= 0, "qat::after_steps, after_epochs: 0 or more; never() for never");
+};
+constexpr bool in_order(After earlier, After later) {
+    return earlier.unit != later.unit || earlier.count < later.count;
+}
+}  // namespace detail
 
 /// Grids quantize once When has come, and only watch before; they watch once Watch has come, and let pass before.
 template <After When, After Watch = after_steps(0)> struct QuantizeFrom {
     using slot = slot::start;
     static constexpr std::string_view name = "quantization starts";
     static constexpr After when = When, watch = Watch;
+    static_assert(sizeof(detail::Time<When>) + sizeof(detail::Time<Watch>) > 0);
 };
 
 template <After When> struct StopObservers {  // ranges and scales no longer move
     using slot = slot::observers;
     static constexpr std::string_view name = "stop observers";
     static constexpr After when = When;
+    static_assert(sizeof(detail::Time<When>) > 0);
 };
 
 enum class Affine { trained, frozen };
@@ -31,6 +41,7 @@ template <After When, Affine A = Affine::trained> struct FreezeBatchNorm {
     using slot = slot::statistics;
     static constexpr std::string_view name = "freeze batch norm";
     static constexpr After when = When;
+    static_assert(sizeof(detail::Time<When>) > 0);
     static constexpr bool affine = A == Affine::frozen;
 };
 
@@ -38,6 +49,7 @@ template <After When> struct FreezeThresholds {  // trained scales and threshold
     using slot = slot::thresholds;
     static constexpr std::string_view name = "freeze thresholds";
     static constexpr After when = When;
+    static_assert(sizeof(detail::Time<When>) > 0);
 };
 
 /// From then on every grid has so many bits, or its format's if that has fewer.
@@ -46,6 +58,15 @@ struct BitsStep {
     After when;
     friend constexpr bool operator==(BitsStep, BitsStep) = default;
 };
+namespace detail {
+template <BitsStep... Steps> constexpr bool steps_down() {
+    BitsStep const steps[] = {Steps..., BitsStep{0, never()}};
+    for (std::size_t i = 1; i < sizeof...(Steps); ++i)
+        if (steps[i].bits >= steps[i - 1].bits || !in_order(steps[i - 1].when, steps[i].when)) return false;
+    return true;
+}
+}  // namespace detail
+
 template <BitsStep... Steps>
 struct StepBits {  // StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_epochs(8)}>
     using slot = slot::bits;
@@ -53,6 +74,9 @@ struct StepBits {  // StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_e
     static constexpr int count = sizeof...(Steps);
     static_assert((... && (Steps.bits >= 2 && Steps.bits <= 16)), "qat::StepBits: 2 to 16 bits");
     static_assert(sizeof...(Steps) <= 4, "qat::StepBits: at most four steps");
+    static_assert((... && (sizeof(detail::Time<Steps.when>) > 0)));
+    static_assert(detail::steps_down<Steps...>(),
+                  "qat::StepBits: each step is later than the one before and has fewer bits; sort them");
 };
 
 /// After the last epoch, before it is validated: statistics from so many batches anew. Nagel et al. 2022,

@@ -1,0 +1,87 @@
+#!/usr/bin/env bash
+# What a run survives: ended after an epoch and resumed in another process it is the same run, bit for bit; killed at any
+# moment it loses at most its current epoch; a full disk and a signal leave the last checkpoint whole.
+#   tests/end_to_end/resume.sh BIN_FOLDER
+set -euo pipefail
+bin=$1
+trained=$(cd "$(dirname "$0")/../../examples/demo" && pwd)/shapes-silu.pt
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+cd "$work"
+
+fail() { echo "FAILED: $*" >&2; exit 1; }
+has() { grep -q -- "$2" "$1" || { cat "$1" >&2; fail "no \"$2\" in $1"; }; }
+
+"$bin/yolo-shapes" --output shapes --train 16 --val 4 --imgsz 64 --seed 3 > /dev/null
+train() {                      # train NAME ARGUMENT...
+    local name=$1
+    shift
+    "$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
+        --exist-ok --name "$name" "$@" > "$name.txt" 2>&1 || { cat "$name.txt"; fail "$name"; }
+}
+resume() { "$bin/yolo-train" --resume "runs/train/$1/weights/last.pt" > "$1.txt" 2>&1 || { cat "$1.txt"; fail "$1"; }; }
+same() {                       # of two runs: what they learnt, and what they wrote down
+    for file in weights/last.pt weights/best.pt results.csv; do
+        cmp "runs/train/$1/$file" "runs/train/$2/$file" || fail "$1 and $2 differ in $file"
+    done
+}
+
+# N epochs = N/2, a new process, N/2: float with its average, and quantized
+for experiment in relu exp2; do
+    train "$experiment" --experiment "$experiment" --epochs 4
+    train "$experiment-halves" --experiment "$experiment" --epochs 4 --stop-after-epoch 1
+    has "$experiment-halves.txt" "stopped after epoch 1"
+    [ "$(wc -l < "runs/train/$experiment-halves/results.csv")" = 3 ] || fail "it did not stop after epoch 1"
+    resume "$experiment-halves"
+    same "$experiment" "$experiment-halves"
+done
+
+# killed 20 times at random moments, also while it writes: whatever is there can be read and gone on with
+RANDOM=7
+train steady --experiment exp2 --epochs 60
+kills=0
+lines() { { cat runs/train/killed/results.csv 2> /dev/null || true; } | wc -l; }
+until [ "$kills" = 20 ]; do
+    if [ -e runs/train/killed/weights/last.pt ]; then
+        "$bin/yolo-train" --resume runs/train/killed/weights/last.pt > killed.txt 2>&1 &
+    else
+        "$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
+            --exist-ok --name killed --experiment exp2 --epochs 60 > killed.txt 2>&1 &
+    fi
+    before=$(lines)
+    sleep "$(printf '%d.%03d' $((RANDOM % 2)) $((RANDOM % 1000)))"
+    kill -KILL $! 2> /dev/null || fail "the run ended after $kills kills"
+    wait $! 2> /dev/null || true
+    kills=$((kills + 1))
+    for file in runs/train/killed/weights/*.pt; do
+        [ -e "$file" ] || continue
+        "$bin/yolo-val" --data shapes/shapes.yaml --weights "$file" --imgsz 64 --threads 1 > val.txt 2>&1 ||
+            { cat val.txt; fail "$file cannot be read after kill $kills"; }
+    done
+    after=$(lines)
+    [ "$after" -ge "$((before - 1))" ] || fail "kill $kills lost more than an epoch: $before lines, now $after"
+done
+resume killed
+same steady killed
+[ -z "$(find runs/train/killed -name '*.tmp' -newer killed.txt)" ] || fail "temporary files are left"
+
+# a full disk (a limit on the size of files stands for it): a clear error, and the checkpoint from before
+train full --experiment relu --epochs 2 --stop-after-epoch 0
+cp runs/train/full/weights/last.pt last-before.pt
+code=0
+(trap '' XFSZ; ulimit -f 300; exec "$bin/yolo-train" --resume runs/train/full/weights/last.pt > full.txt 2>&1) || code=$?
+[ "$code" = 1 ] || { cat full.txt; fail "a full disk gave status $code"; }
+has full.txt "cannot be written (File too large); is the disk full? A file that was there before is unchanged"
+cmp last-before.pt runs/train/full/weights/last.pt || fail "the checkpoint from before is gone"
+
+# SIGTERM: the step is finished, what is saved is resumed within the epoch, and the run is the same
+train term --experiment exp2 --epochs 30
+"$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
+    --exist-ok --name ended --experiment exp2 --epochs 30 > ended.txt 2>&1 &
+for _ in $(seq 200); do [ -e runs/train/ended/weights/last.pt ] && break; sleep 0.05; done
+kill -TERM $!
+code=0; wait $! || code=$?
+[ "$code" = 143 ] || { cat ended.txt; fail "SIGTERM gave status $code"; }
+resume ended
+same term ended
+echo "nothing was lost"
