@@ -59,6 +59,10 @@ def without_strings(text):
     return re.sub(r'R"\(.*?\)"|"(?:\\.|[^"\\\n])*"', '""', text, flags=re.S)
 
 
+# Which includes bring a namespace: the headers test precompiles these libraries and would not miss one.
+LIBRARIES = {"cv": "opencv2/", "nlohmann": "nlohmann/", "YAML": "yaml-cpp/", "CLI": "CLI/", "spdlog": "spdlog/"}
+
+
 def check(root):
     breaches = []
     code = {str(p.relative_to(root)): without_comments(p.read_text())
@@ -105,6 +109,10 @@ def check(root):
                 say("needs LibTorch; qat/core and qat/graph do without")
         elif names_torch and "qat/torch.hpp" not in seen | {path} and path.endswith(".hpp"):
             say(f"names {names_torch.group(0)} but does not reach <qat/torch.hpp> by its includes")
+        for name, library in LIBRARIES.items():
+            if path.endswith(".hpp") and re.search(rf"\b{name}::", plain) and not any(
+                    other.startswith(library) for other in seen | {path}):
+                say(f"names {name}:: but does not reach <{library}...> by its includes")
         if path in seen:
             say("reaches itself by its includes")
     return breaches
@@ -116,6 +124,7 @@ def self_test():
         "qat/core/b.hpp": ("#include <qat/torch.hpp>", "needs LibTorch"),
         "qat/nn/c.hpp": ("#include <ATen/Parallel.h>", "only qat/torch.hpp"),
         "qat/nn/d.hpp": ("inline torch::Tensor f();", "does not reach"),
+        "yolo/data/n.hpp": ("inline cv::Mat f();", "does not reach"),
         "yolo/model/e.hpp": ("#include <yolo/train/g.hpp>", "stands above"),
         "yolo/data/f.hpp": ("#include <yaml-cpp/yaml.h>", "only yolo/io/"),
         "yolo/train/g.hpp": ("#define G 1", "macro"),
