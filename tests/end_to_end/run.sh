@@ -66,7 +66,7 @@ for _ in $(seq 100); do [ -f runs/train/stopped/weights/last.pt ] && break; slee
 kill -INT $!
 code=0; wait $! || code=$?
 [ "$code" = 130 ] || { cat stopped.txt; fail "interrupted with status $code"; }
-has stopped.txt "keeps what was learnt"
+has stopped.txt "keeps what was learnt\|can be resumed"
 "$bin/yolo-val" --data "$data" --weights runs/train/stopped/weights/last.pt --imgsz 128 > /dev/null 2>&1
 
 # pictures

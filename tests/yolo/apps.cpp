@@ -203,10 +203,14 @@ TEST_CASE("yolo-val wants a data set and a checkpoint, or two of COCO's files; y
              {"yolo-val", {"--weights", "w.pt"}, "--data"},
              {"yolo-val", {"--data", "d.yaml"}, "--weights"},
              {"yolo-val", {"--predictions", "p.json"}, "--annotations"},
-             {"yolo-val", {"--data", "d.yaml", "--weights", "w.pt", "--annotations", "a.json"}, "--save-json"},
+             {"yolo-val",
+              {"--data", "d.yaml", "--weights", "w.pt", "--annotations", "a.json"},
+              "--save-json"},
              {"yolo-val", {"--data", "d.yaml", "--weights", "w.pt", "--task", "all"}, "--task"},
              {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--vid-stride", "0"}, "--vid-stride"},
-             {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--line-thickness", "0"}, "--line-thickness"},
+             {"yolo-detect",
+              {"--source", "s", "--weights", "w.pt", "--line-thickness", "0"},
+              "--line-thickness"},
              {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--imgsz", "64", "70"}, "--imgsz"}}) {
         auto const said = call(c.app, c.arguments);
         INFO(c.app, " ", c.option, ": ", said.err);

@@ -277,7 +277,7 @@ TEST_CASE("pictures, labels, cut-outs and JSON of a frame are written where YOLO
     CHECK(std::count(text.begin(), text.end(), '\n') == 3);
     CHECK(fs::exists(folder / "crops" / "cat" / "x.jpg"));
     CHECK(read_image(folder / "crops" / "dog" / "x.jpg").size() ==
-          cv::Size(25, 40));  // 20.4 + 10 to the edge; 30.6 + 10
+          cv::Size(31, 41));  // from 44.8 to 75.2, 14.7 to 55.3
     CHECK(read_image(folder / "crops" / "dog" / "x2.jpg").size() == cv::Size(41, 41));  // from 4.7 to 45.3
     auto const json = writer.json();
     CHECK(json["images"][0]["image"] == "somewhere/x.png");
@@ -319,7 +319,8 @@ TEST_CASE("lines are as thick and labels as long as they are asked to be") {
         return cv::countNonZero(grey.row(30) > brightest / 2);  // edges are smooth
     };
     CHECK(drawn(1) == 2 * 1);
-    CHECK(drawn(5) == doctest::Approx(2 * 5).epsilon(0.2));
+    CHECK(drawn(9) >= 2 * 9);
+    CHECK(drawn(9) <= 2 * 11);
 }
 
 TEST_CASE("half precision needs CUDA") {

@@ -24,7 +24,7 @@ inline int evolve(Catalogue const& catalogue, TrainArguments const& a, TrainingD
             auto const& loss = run.last.loss;
             result = EvolveResult{e.precision, e.recall, e.map50, e.map, loss[0], loss[1], loss[2]};
             if (run.outcome == Outcome::interrupted) result.reset();
-        } catch (std::runtime_error const& error) {  // it diverged: the worst result there is
+        } catch (Diverged const& error) {  // the worst result there is
             spdlog::warn(error.what());
         }
         return result;
@@ -46,8 +46,10 @@ inline int evolve(Catalogue const& catalogue, TrainArguments const& a, TrainingD
 // The best epoch once more, with all that people look at.
 inline void show_best(Catalogue const& catalogue, TrainArguments const& a, TrainingData const& data,
                       std::filesystem::path const& folder, int epochs) {
-    auto const best = folder / "weights/best.pt";
-    spdlog::info("{} holds the best epoch", best.string());
+    auto best = folder / "weights/best.pt";
+    bool const kept_best = std::filesystem::exists(best);  // not with --nosave, unless the last epoch was it
+    if (!kept_best) best = folder / "weights/last.pt";
+    spdlog::info("{} holds the {} epoch", best.string(), kept_best ? "best" : "last");
     if (!data.val) return;
     auto const kept = load_detector(catalogue, best, "", device(a.device));
     Loader loader(*data.val, validation_loader(a.image_size, a.batch_size * 2, a.workers));

@@ -77,7 +77,7 @@ struct TrainArguments {
         app.add_flag("--exist-ok", exist_ok, "use the run's folder though it exists");
         app.add_flag("--cos-lr", cos_lr, "cosine schedule of the learning rate");
         app.add_flag("--noval", noval, "validate after the last epoch only");
-        app.add_flag("--nosave", nosave, "save last.pt after the last epoch only");
+        app.add_flag("--nosave", nosave, "save after the last epoch only");
         app.add_flag("--half", half, "keep checkpoints in float16 (float experiments)");
         auto* const kept =
             app.add_option(

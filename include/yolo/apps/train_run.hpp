@@ -62,6 +62,7 @@ struct TrainedRun {
 /// Trains in `folder`, which is made.
 inline TrainedRun train_once(Catalogue const& catalogue, TrainArguments const& a, TrainingData const& data,
                              Hyperparameters const& hyp, std::filesystem::path const& folder, Extras extras) {
+    torch::manual_seed(a.seed);  // each generation of an evolution begins alike
     auto const& info = experiment_of(catalogue, a);
     if (a.half && info.quantized)
         throw std::runtime_error("--half would round the scales of " + info.name +

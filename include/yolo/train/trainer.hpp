@@ -52,6 +52,11 @@ struct TrainingEvents {
     std::function<void(EpochReport const&)> epoch{};
 };
 
+/// Training that leads nowhere: its numbers are not finite.
+struct Diverged : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
 /// paused: after stop_after_epoch. interrupted: by `stop`.
 enum class Outcome { finished, stopped_early, paused, interrupted };
 
@@ -137,7 +142,7 @@ public:
             if (validation && (o_.validate || last)) {
                 report.validation = validate(kept(), *validation, {}, &loss_);
                 report.validated = true;
-                class_maps_.zero_();
+                class_maps_.fill_(report.validation.evaluation.map);  // where no label says better
                 for (auto const& c : report.validation.evaluation.per_class) class_maps_[c.cls] = c.map;
                 double const fitness = report.validation.evaluation.fitness();
                 report.best = fitness >= manifest_.best_fitness;  // also while it is still 0, as YOLOv5
@@ -153,10 +158,11 @@ public:
                 o_.patience > 0 && report.validated && epoch - at_.best_epoch >= o_.patience && !last;
             bool const stops = (stop_ && *stop_) || epoch == o_.stop_after_epoch;
             // best.pt first: a run that ends between the two is resumed from the epoch before and writes both again.
-            if (report.best || (last && !validation)) save("best.pt");
-            if (o_.save_period > 0 && epoch % o_.save_period == 0)
+            bool const keeps = o_.save || last || patience_ends || stops;
+            if (keeps && (report.best || (last && !validation))) save("best.pt");
+            if (o_.save && o_.save_period > 0 && epoch % o_.save_period == 0)
                 save(("epoch" + std::to_string(epoch) + ".pt").c_str());
-            if (o_.save || last || patience_ends || stops) save("last.pt", /*resumable=*/true);
+            if (keeps) save("last.pt", /*resumable=*/true);
             if (patience_ends) {
                 say("no better epoch than " + std::to_string(at_.best_epoch) + " for " +
                     std::to_string(o_.patience) + " epochs: stopping early");
@@ -419,12 +425,11 @@ private:
         bool const broken = what.starts_with("model.");  // no step can mend it
         if (!broken && ++at_.skipped_in_a_row <= o_.most_skipped) return;
         bool const has_last = std::filesystem::exists(last_file());
-        throw std::runtime_error(
-            (broken ? what + " is not finite any more"
-                    : std::to_string(at_.skipped_in_a_row) +
-                          " steps in a row were not finite (the last because of " + what + ")") +
-            (has_last ? "; " + last_file() + " is the last good checkpoint, try a smaller lr0"
-                      : "; no checkpoint was saved yet, try a smaller lr0"));
+        throw Diverged((broken ? what + " is not finite any more"
+                               : std::to_string(at_.skipped_in_a_row) +
+                                     " steps in a row were not finite (the last because of " + what + ")") +
+                       (has_last ? "; " + last_file() + " is the last good checkpoint, try a smaller lr0"
+                                 : "; no checkpoint was saved yet, try a smaller lr0"));
     }
 
     // Learned scales by themselves: a threshold's gradient is a sum over millions of values and would leave nothing of the
