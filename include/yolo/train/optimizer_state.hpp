@@ -5,6 +5,7 @@
 #include <yolo/io/state_dict.hpp>
 
 #include <map>
+#include <sstream>
 #include <type_traits>
 
 namespace yolo {
@@ -25,10 +26,13 @@ namespace detail {
 // LibTorch 1.13 finds a parameter's state by its address as a text, 2.x by the address.
 template <class Optimizer> auto optimizer_key(Optimizer& optimizer, torch::Tensor const& parameter) {
     using Key = typename std::remove_reference_t<decltype(optimizer.state())>::key_type;
-    if constexpr (std::is_same_v<Key, std::string>)
-        return Key(c10::guts::to_string(parameter.unsafeGetTensorImpl()));
-    else
+    if constexpr (std::is_same_v<Key, std::string>) {
+        std::ostringstream text;
+        text << parameter.unsafeGetTensorImpl();
+        return Key(text.str());
+    } else {
         return Key(parameter.unsafeGetTensorImpl());
+    }
 }
 
 template <class State> void write_adam(StateDict& to, std::string const& name, State& state) {
