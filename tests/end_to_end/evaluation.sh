@@ -2,24 +2,7 @@
 # yolo-val and yolo-detect with every option, on a small generated data set and a network that was trained on its like.
 #   tests/end_to_end/evaluation.sh BIN_FOLDER
 set -euo pipefail
-bin=$1
-trained=$(cd "$(dirname "$0")/../../examples/demo" && pwd)/shapes-silu.pt
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() { echo "FAILED: $*" >&2; exit 1; }
-has() { grep -q -- "$2" "$1" || { cat "$1" >&2; fail "no \"$2\" in $1"; }; }
-files() { find "$1" -name "$2" | wc -l; }
-number() { sed -n "s/^ *\"$2\": \([0-9.e-]*\),*\$/\1/p" "$1" | head -n 1; }            # number FILE KEY
-near() { awk -v a="$1" -v b="$2" -v by="$3" 'BEGIN { d = a - b; exit !(a != "" && b != "" && d <= by && d >= -by) }'; }
-refused() {                    # refused STATUS TEXT COMMAND...
-    local status=0 wanted=$1 text=$2
-    shift 2
-    "$@" > out.txt 2> err.txt || status=$?
-    [ "$status" = "$wanted" ] || fail "status $status instead of $wanted: $*"
-    has err.txt "$text"
-}
+. "$(dirname "$0")/common.sh" "$1"
 
 "$bin/yolo-shapes" --output shapes --train 2 --val 12 --imgsz 128 --seed 5 > /dev/null
 data=shapes/shapes.yaml

@@ -10,8 +10,8 @@ if [ ! -d "$shared/data/coco-mini" ]; then
     [ -z "${CI:-}" ] || exit 1
     exit 77
 fi
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+shared=$(cd "$shared" && pwd)
+. "$(dirname "$0")/common.sh" "$bin"
 
 wrong=0
 compare() {                    # compare WEIGHTS DATA PX P R MAP50 MAP [ARGUMENT...]
@@ -19,9 +19,9 @@ compare() {                    # compare WEIGHTS DATA PX P R MAP50 MAP [ARGUMENT
         --json "$work/v.json" "${@:8}" > "$work/out.txt" 2>&1 || { cat "$work/out.txt"; exit 1; }
     local expected=("$4" "$5" "$6" "$7") i=0 key found
     for key in precision recall map50 map; do
-        found=$(sed -n "s/^  \"$key\": \([0-9.e-]*\),*\$/\1/p" "$work/v.json" | head -n 1)
+        found=$(number "$work/v.json" "$key")
         printf '%-12s %-9s %s px  %-9s %.4f (reference %s)\n' "$1" "$2" "$3" "$key" "$found" "${expected[$i]}"
-        awk -v a="$found" -v b="${expected[$i]}" 'BEGIN { d = a - b; exit !(a != "" && d <= 0.001 && d >= -0.001) }' || wrong=1
+        near "$found" "${expected[$i]}" 0.001 || wrong=1
         i=$((i + 1))
     done
 }
@@ -30,9 +30,9 @@ compare_coco() {               # compare_coco AP AP50 AP75 APs APm APl AR1 AR10 
     grep -q "Average Precision  (AP) @\[ IoU=0.50:0.95 | area=   all | maxDets=100 \] = 0[.]" "$work/out.txt" ||
         { cat "$work/out.txt"; echo "the twelve lines are missing"; wrong=1; }
     for key in AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; do
-        found=$(sed -n "s/^    \"$key\": \([0-9.e-]*\),*\$/\1/p" "$work/v.json" | head -n 1)
+        found=$(number "$work/v.json" "$key")
         printf '%-5s %.4f (reference %s)\n' "$key" "$found" "$1"
-        awk -v a="$found" -v b="$1" 'BEGIN { d = a - b; exit !(a != "" && d <= 0.002 && d >= -0.002) }' || wrong=1
+        near "$found" "$1" 0.002 || wrong=1
         shift
     done
 }

@@ -3,20 +3,7 @@
 # be one clear sentence and a non-zero exit status.
 #   tests/end_to_end/run.sh BIN_FOLDER
 set -euo pipefail
-bin=$1
-trained=$(cd "$(dirname "$0")/../../examples/demo" && pwd)/shapes-silu.pt
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() { echo "FAILED: $*" >&2; exit 1; }
-has() { grep -q -- "$2" "$1" || { cat "$1" >&2; fail "no \"$2\" in $1"; }; }
-refused() {                    # refused TEXT COMMAND...: fails, says TEXT, in one line
-    local text=$1
-    shift
-    if "$@" > out.txt 2> err.txt; then fail "not refused: $*"; fi
-    has err.txt "$text"
-}
+. "$(dirname "$0")/common.sh" "$1"
 
 "$bin/yolo-shapes" --output shapes --train 24 --val 8 --imgsz 128 --seed 3 --json shapes.json > /dev/null
 has shapes.json '"train": 24'
@@ -48,7 +35,7 @@ for name in relu stock; do
     has val.txt "circle"
     has val.txt "Speed:"
     diff <(grep '"map' "$name.json") <(grep '"map' val.json) || fail "training and yolo-val disagree"
-    map50=$(sed -n 's/^  "map50": \([0-9.e-]*\),*$/\1/p' val.json)
+    map50=$(number val.json map50)
     awk -v map50="$map50" 'BEGIN { exit !(map50 > 0.3) }' || fail "$name: mAP50 $map50 is that of a network that finds nothing"
 done
 for key in precision recall map50 map per_class speed_ms; do has val.json "\"$key\""; done
@@ -87,21 +74,21 @@ has exp1.txt "not backbone.c3_2.m0.add"
 "$bin/yolo-describe" --list | grep -q exp2-as-run || fail "--list"
 
 # bad input
-refused "nowhere.yaml does not exist" "$bin/yolo-val" --data nowhere.yaml --weights runs/train/exp2/weights/best.pt
-refused "nothing.pt" "$bin/yolo-val" --data "$data" --weights nothing.pt
-refused "there is no experiment \"exp9\"; known are silu, relu" "$bin/yolo-train" "${common[@]}" --experiment exp9
-refused "is no multiple of 32" "$bin/yolo-train" "${common[@]}" --imgsz 70
-refused "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${common[@]}" --batch-size 0
-refused "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
-refused "data" "$bin/yolo-train" --epochs 1
-refused "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
+refused 1 "nowhere.yaml does not exist" "$bin/yolo-val" --data nowhere.yaml --weights runs/train/exp2/weights/best.pt
+refused 1 "nothing.pt" "$bin/yolo-val" --data "$data" --weights nothing.pt
+refused 1 "there is no experiment \"exp9\"; known are silu, relu" "$bin/yolo-train" "${common[@]}" --experiment exp9
+refused 1 "is no multiple of 32" "$bin/yolo-train" "${common[@]}" --imgsz 70
+refused 1 "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${common[@]}" --batch-size 0
+refused 1 "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
+refused 1 "data" "$bin/yolo-train" --epochs 1
+refused 1 "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
 echo '{"data": "shapes/shapes.yaml", "epocs": 9}' > wrong.json
-refused 'unknown key "epocs"; did you mean "epochs"' "$bin/yolo-train" --run wrong.json
-refused 'unknown key "epocs"' "$bin/yolo-train" --run=wrong.json
+refused 1 'unknown key "epocs"; did you mean "epochs"' "$bin/yolo-train" --run wrong.json
+refused 1 'unknown key "epocs"' "$bin/yolo-train" --run=wrong.json
 head -c 20000 runs/train/exp2/weights/best.pt > broken.pt
-refused "broken.pt: " "$bin/yolo-val" --data "$data" --weights broken.pt
+refused 1 "broken.pt: " "$bin/yolo-val" --data "$data" --weights broken.pt
 sed 's#images/val#images/none#' "$data" > shapes/none.yaml
-refused "images/none does not exist" "$bin/yolo-val" --data shapes/none.yaml --weights runs/train/exp2/weights/best.pt
+refused 1 "images/none does not exist" "$bin/yolo-val" --data shapes/none.yaml --weights runs/train/exp2/weights/best.pt
 printf 'path: .\ntrain: images/train\nval: images/val\nnc: 2\nnames: [a, b]\n' > shapes/two.yaml
-refused "knows 5 classes and shapes/two.yaml has 2" "$bin/yolo-val" --data shapes/two.yaml --weights runs/train/exp2/weights/best.pt
+refused 1 "knows 5 classes and shapes/two.yaml has 2" "$bin/yolo-val" --data shapes/two.yaml --weights runs/train/exp2/weights/best.pt
 echo "every command did its work"

@@ -506,7 +506,7 @@ TEST_CASE("batches do not depend on the number of workers nor on the cache") {
                 options.workers = workers;
                 CHECK(equal(all_batches(dataset, options, 2), wanted));
             }
-            options.cache_images = false;
+            options.caching = yolo::ImageCaching::none;
             CHECK(equal(all_batches(dataset, options, 2), wanted));
             CHECK_FALSE(equal(all_batches(dataset, options, 3), wanted));
             options.seed = 1;

@@ -74,7 +74,7 @@ namespace detail {
 inline qat::calibrate::Batches calibration_batches(Dataset const& images, CalibrateArguments const& a) {
     LoaderOptions o{
         .image_size = a.image_size, .batch_size = a.batch_size, .workers = a.workers, .shuffle = true};
-    o.seed = a.seed, o.cache_images = false;
+    o.seed = a.seed, o.caching = ImageCaching::none;
     Loader loader(images, o);
     loader.start_epoch(0);
     qat::calibrate::Batches batches;

@@ -13,7 +13,7 @@ public:
     BatchMaker(Dataset const& dataset, LoaderOptions const& options)
         : dataset_(dataset), options_(options),
           cache_(dataset, options.image_size, options.augment ? Shrink::linear : Shrink::by_area,
-                 options.cache_limit_bytes, options.cache_images ? options.caching : ImageCaching::none) {}
+                 options.cache_limit_bytes, options.caching) {}
 
     ImageCache const& cache() const { return cache_; }
 
