@@ -1,13 +1,18 @@
-# qat_test(NAME SOURCES file... [TORCH | YOLO] [LABELS label...] [TIMEOUT seconds])
+# doctest itself, once for all test binaries: it takes longer to compile than most tests.
+add_library(qat_doctest_main OBJECT ${CMAKE_CURRENT_LIST_DIR}/../tests/support/main.cpp)
+target_link_libraries(qat_doctest_main PUBLIC doctest::doctest)
+
+# qat_test(NAME SOURCES file... [TORCH | YOLO] [QUICK] [LABELS label...] [TIMEOUT seconds])
 # One doctest binary, registered as NAME (everything but the suite "shared") and, where a source has that suite, as
 # NAME.shared, which needs the data beside the checkout. TORCH links qat::torch, YOLO links yolo::yolo; both use the
-# precompiled header. Without them the test sees qat::core only.
+# precompiled header. Without them the test sees qat::core only. QUICK: -O1, which compiles a third faster, for tests that are
+# not about kernels.
 function(qat_test name)
-    cmake_parse_arguments(arg "TORCH;YOLO" "TIMEOUT" "SOURCES;LABELS" ${ARGN})
+    cmake_parse_arguments(arg "TORCH;YOLO;QUICK" "TIMEOUT" "SOURCES;LABELS" ${ARGN})
     string(REPLACE "." "_" target test_${name})
     add_executable(${target} ${arg_SOURCES})
     target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR}/tests)
-    target_link_libraries(${target} PRIVATE qat_warnings doctest::doctest)
+    target_link_libraries(${target} PRIVATE qat_warnings qat_doctest_main)
     set_target_properties(${target} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/tests)
     if(arg_YOLO)
         target_link_libraries(${target} PRIVATE yolo::yolo)
@@ -17,6 +22,10 @@ function(qat_test name)
         qat_use_precompiled(${target})
     else()
         target_link_libraries(${target} PRIVATE qat::core)
+    endif()
+
+    if(arg_QUICK)
+        target_compile_options(${target} PRIVATE $<$<CONFIG:Release>:-O1>)
     endif()
 
     if(NOT arg_TIMEOUT)

@@ -27,6 +27,9 @@ has val.txt "results in runs/val/exp"
 near "$(number val.json map)" 0.6 0.4 || fail "mAP $(number val.json map): the network finds nothing"
 near "$(number val.json AP)" "$(number val.json map)" 0.03 || fail "COCO's AP $(number val.json AP) is not near $(number val.json map)"
 near "$(number val.json AP50)" "$(number val.json map50)" 0.03 || fail "COCO's AP50"
+for name in confusion_matrix.png PR_curve.png P_curve.png R_curve.png F1_curve.png val_batch0_labels.jpg val_batch0_pred.jpg; do
+    [ -s "runs/val/exp/$name" ] || fail "no $name"
+done
 [ "$(files runs/val/exp/labels '*.txt')" = 12 ] || fail "not one label file a picture"
 awk 'NF != 6 || $1 > 4 || $2 < 0 || $2 > 1 || $6 <= 0.001 || $6 > 1 { exit 1 }' runs/val/exp/labels/*.txt || fail "a line of --save-txt"
 [ "$(cat runs/val/exp/labels/*.txt | wc -l)" = "$(grep -o image_id runs/val/exp/shapes-silu_predictions.json | wc -l)" ] ||
@@ -57,6 +60,9 @@ has speed.txt "Speed: "
 near "$(number speed.json recall)" 0.5 0.5 || fail "--task speed"
 head -n 1 <(find "$PWD/shapes/images/val" -name '*.jpg' | sort) > one.txt
 sed "s#^val: .*#val: $PWD/one.txt#" "$data" > shapes/one.yaml
+"${val[@]}" --data shapes/one.yaml --noplots --save-json --annotations truth.json --json one.json > one.out 2>&1 || { cat one.out; exit 1; }
+near "$(number one.json AP50)" "$(number one.json map50)" 0.1 || fail "images that were not looked at count: AP50 $(number one.json AP50), mAP50 $(number one.json map50)"
+[ "$(files runs/val '*.png')" = 25 ] || fail "--noplots or --task speed draws: $(find runs/val -name '*.png')"
 "${val[@]}" --data shapes/one.yaml --task study --project runs/study > study.txt 2>&1 || { cat study.txt; exit 1; }
 awk 'NF != 10 { exit 1 } END { exit NR != 11 }' runs/study/exp/study_one_shapes-silu.txt || fail "the study's lines"
 has study.txt "1536 px"

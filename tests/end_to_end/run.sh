@@ -44,7 +44,8 @@ for key in precision recall map50 map per_class speed_ms; do has val.json "\"$ke
 if "$bin/yolo-train" --resume runs/train/exp2/weights/last.pt > out.txt 2> err.txt; then fail "resumed a finished run"; fi
 has err.txt "has finished its 2 epochs"
 sed -i 's/"epochs": 2/"epochs": 3/' runs/train/exp2/opt.json
-"$bin/yolo-train" --resume runs/train/exp2/weights/last.pt > resumed.txt 2>&1
+touch runs/train/exp2/weights/last.pt
+"$bin/yolo-train" --resume > resumed.txt 2>&1
 [ "$(wc -l < runs/train/exp2/results.csv)" = 4 ] || fail "the resumed run did not add one row"
 
 # Ctrl-C: exit status 130, a usable last.pt
@@ -77,11 +78,13 @@ has exp1.txt "not backbone.c3_2.m0.add"
 refused 1 "nowhere.yaml does not exist" "$bin/yolo-val" --data nowhere.yaml --weights runs/train/exp2/weights/best.pt
 refused 1 "nothing.pt" "$bin/yolo-val" --data "$data" --weights nothing.pt
 refused 1 "there is no experiment \"exp9\"; known are silu, relu" "$bin/yolo-train" "${common[@]}" --experiment exp9
-refused 1 "is no multiple of 32" "$bin/yolo-train" "${common[@]}" --imgsz 70
-refused 1 "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${common[@]}" --batch-size 0
-refused 1 "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
+refused 2 "is no multiple of 32" "$bin/yolo-train" "${common[@]}" --imgsz 70
+refused 2 "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${common[@]}" --batch-size 0
+refused 2 "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
 refused 1 "data" "$bin/yolo-train" --epochs 1
 refused 1 "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
+refused 1 "no run in runs/none has a weights/last.pt" "$bin/yolo-train" --project runs/none --resume
+refused 1 "leave --stop-after-epoch out" "$bin/yolo-train" "${common[@]}" --evolve --stop-after-epoch 0
 echo '{"data": "shapes/shapes.yaml", "epocs": 9}' > wrong.json
 refused 1 'unknown key "epocs"; did you mean "epochs"' "$bin/yolo-train" --run wrong.json
 refused 1 'unknown key "epocs"' "$bin/yolo-train" --run=wrong.json

@@ -1,6 +1,5 @@
 // Batch norm of a folded convolution's result, against the same with torch's operators.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/ops/batch_norm.hpp>

@@ -1,6 +1,5 @@
 // Post-training tools: calibration, equalization, bias correction, rounding by data, sensitivity, reports.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/calibrate/correct_bias.hpp>

@@ -1,6 +1,5 @@
 // Types and scalars. No LibTorch.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <qat/core.hpp>

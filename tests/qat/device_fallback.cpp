@@ -1,6 +1,5 @@
 // The fused operation on devices: torch's operators, and the CUDA kernels run on the CPU, both against the scalar rules.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include "cuda/rules.hpp"

@@ -1,6 +1,5 @@
 // The fused pass of the CPU: against the scalar rules element by element, against separate operations, and what it keeps.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/core/describe.hpp>

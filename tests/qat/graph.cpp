@@ -1,6 +1,5 @@
 // The network as data. No LibTorch.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <doctest/doctest.h>
 
 #include <qat/graph/dot.hpp>

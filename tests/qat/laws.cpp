@@ -5,7 +5,6 @@
 // rules are those of the combination itself. tests/qat/ops.cpp and learned.cpp instantiate the operators for whole
 // specifications.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/core/catalogue.hpp>

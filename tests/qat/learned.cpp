@@ -1,7 +1,6 @@
 // Rounding, noise and quantization with learned grids: tables, the papers' formulas as slow loops, finite differences,
 // and small problems in which the learned range must win.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/core/estimator/pass_through.hpp>

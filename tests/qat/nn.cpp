@@ -1,6 +1,5 @@
 // Modules: grids and their sharing, Conv-BN in training form, binding, copies.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/qat.hpp>

@@ -1,6 +1,5 @@
 // Observers that look at the values, and scales that search or vote: golden values, slow and obvious versions, properties.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/core/observer/entropy.hpp>

@@ -1,7 +1,6 @@
 // Tensor functions of whole specifications: torch's own operators and the golden values as oracles. laws.cpp has the rest
 // of the combinations.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/core/catalogue.hpp>

@@ -1,6 +1,5 @@
 // What the choices of an experiment do in modules: heads, joins, biases, exceptions, schedules, trained grids.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/qat.hpp>

@@ -1,6 +1,5 @@
 // Stability tools on problems whose answer is known: oscillating weights, batch norm's statistics, moving and clipping grids.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <qat/nn/drift.hpp>

@@ -1,6 +1,5 @@
 // AutoAnchor and the evolution of hyper-parameters: what runs before and around a training.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <support/doctest.hpp>
 
 #include <yolo/data/auto_anchor.hpp>

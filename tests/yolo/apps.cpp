@@ -1,6 +1,5 @@
 // The command lines without their networks: what --help says, which values are refused, what a run writes down.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include "commands.hpp"

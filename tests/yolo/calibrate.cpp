@@ -1,6 +1,5 @@
 // Post-training quantization of a YOLOv5 by yolo-calibrate: what it refuses, what it writes, what it costs in mAP.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include "commands.hpp"

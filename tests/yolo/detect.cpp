@@ -1,7 +1,6 @@
 // yolo-detect without its network: what it reads, how pictures are placed, what comes back, what it writes; and
 // validation's options, with a detector whose answers are easy to compute.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include <support/doctest.hpp>
 
 #include <qat/ops/signal.hpp>

@@ -1,6 +1,5 @@
 // Experiments of the later kind on the real network: exceptions by stage, heads by role, biases on the accumulator.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <yolo/experiments.hpp>

@@ -1,6 +1,5 @@
 // The typed network: sizes, names, and outputs equal to the reference's layer by layer.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <yolo/experiments.hpp>

@@ -1,6 +1,5 @@
 // Training steps against the reference: golden values, and torch.ao itself on the same LibTorch.
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <yolo/experiments.hpp>

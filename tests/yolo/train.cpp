@@ -1,6 +1,5 @@
 // The training loop's promises. (Single steps against the reference: steps.cpp.)
 
-#define DOCTEST_CONFIG_IMPLEMENT_WITH_MAIN
 #include "support/doctest.hpp"
 
 #include <yolo/data/shapes.hpp>

@@ -85,8 +85,14 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
             app.parse(arguments);
             a.resume = resumed, a.exist_ok = true, a.stop_after_epoch = stop_after_epoch;
         }
+        if (a.rect && a.image_weights) {
+            spdlog::warn("--rect keeps the order of the images; it is ignored beside --image-weights");
+            a.rect = false;
+        }
         if (a.data.empty()) throw std::runtime_error("--data is missing: the data set's YAML file");
         if (a.evolve > 0) {
+            if (a.stop_after_epoch >= 0)
+                throw std::runtime_error("--evolve compares whole trainings; leave --stop-after-epoch out");
             if (!a.resume.empty())
                 throw std::runtime_error(
                     "--evolve goes on by itself where its folder has an evolve.csv: give --project, "

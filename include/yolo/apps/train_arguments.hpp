@@ -11,6 +11,24 @@
 
 namespace yolo::apps {
 
+/// The last.pt below a folder that was written last. throws std::runtime_error where there is none.
+inline std::filesystem::path latest_checkpoint(std::filesystem::path const& project) {
+    namespace fs = std::filesystem;
+    fs::path latest;
+    fs::file_time_type when{};
+    std::error_code ignored;
+    for (auto const& run : fs::directory_iterator(project, ignored)) {
+        auto const file = run.path() / "weights/last.pt";
+        if (auto const written = fs::last_write_time(file, ignored);
+            fs::exists(file, ignored) && (latest.empty() || written > when))
+            latest = file, when = written;
+    }
+    if (latest.empty())
+        throw std::runtime_error("--resume: no run in " + project.string() +
+                                 " has a weights/last.pt; name the file, or the --project");
+    return latest;
+}
+
 /// The flags of yolo-train, with YOLOv5's names and defaults.
 struct TrainArguments {
     std::string data, weights, experiment, hyp, device, optimizer = "SGD", project = "runs/train",
@@ -61,8 +79,12 @@ struct TrainArguments {
         app.add_option("--freeze", freeze,
                        "numbered layers that stay as they are; one number: so many from the first")
             ->check(at_least(0));
-        app.add_option("--resume", resume,
-                       "last.pt of a run that was interrupted; other options are taken from the run");
+        auto* const resumed =
+            app.add_option("--resume", resume,
+                           "last.pt of a run that was interrupted, alone: the latest one in --project; other "
+                           "options are taken from the run")
+                ->expected(0, 1)
+                ->default_str("");
         app.add_option("--save-period", save_period,
                        "keep weights/epochN.pt every so many epochs; 0: last.pt and best.pt only")
             ->check(at_least(0));
@@ -87,9 +109,6 @@ struct TrainArguments {
                 ->expected(0, 1)
                 ->default_str("")
                 ->check(CLI::IsMember({"ram", "disk"}));
-        app.parse_complete_callback([this, kept] {
-            if (kept->count() > 0 && cache.empty()) cache = "ram";
-        });
         app.add_flag("--no-cache", no_cache, "decode images anew each time");
         app.add_flag("--rect", rect, "batches of similar aspect ratio, without mosaics");
         app.add_flag("--image-weights", image_weights,
@@ -103,8 +122,17 @@ struct TrainArguments {
         app.add_flag("--noautoanchor", noautoanchor, "keep the anchors whether or not they fit the data set");
         app.add_flag("--noplots", noplots, "draw nothing");
         app.add_flag("--tensorboard", tensorboard, "write event files for TensorBoard, too");
-        app.add_option("--evolve", evolve, "evolve the hyper-parameters for so many trainings; 0: do not")
-            ->check(at_least(0));
+        auto* const evolved =
+            app.add_option("--evolve", evolve,
+                           "evolve the hyper-parameters for so many trainings, alone: 300; 0: do not")
+                ->expected(0, 1)
+                ->default_str("")
+                ->check(at_least(0));
+        app.parse_complete_callback([this, kept, resumed, evolved] {
+            if (kept->count() > 0 && cache.empty()) cache = "ram";
+            if (resumed->count() > 0 && resume.empty()) resume = latest_checkpoint(project);
+            if (evolved->count() > 0 && evolved->results().back().empty()) evolve = 300;
+        });
         // A function, since add_flag would count into an optional and so set it although the flag is not there.
         app.add_flag_function(
             "--ema,!--no-ema", [this](std::int64_t given) { ema = given > 0; },

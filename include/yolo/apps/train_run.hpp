@@ -147,6 +147,7 @@ inline TrainedRun train_once(Catalogue const& catalogue, TrainArguments const& a
     if (!a.resume.empty()) trainer.resume(from, a.resume);
     from = {};
     run.outcome = trainer.run(train_loader, val_loader ? &*val_loader : nullptr);
+    spdlog::info(train_loader.cache_summary());
     return run;
 }
 

@@ -81,7 +81,7 @@ inline int val_network(Catalogue const& catalogue, ValArguments const& a) {
         throw std::runtime_error(a.weights + " knows " + std::to_string(detector.options().classes) +
                                  " classes and " + a.data + " has " + std::to_string(set.classes) +
                                  "; they do not belong together");
-    CocoResults coco(categories_of(truth, set.names.size()));
+    CocoResults coco(categories_of(truth, set));
     auto const images = scan_data_set(images_of(set, split), static_cast<int>(set.classes), a.single_class);
     spdlog::info(summary(detector, *loaded.experiment));
 
@@ -93,9 +93,9 @@ inline int val_network(Catalogue const& catalogue, ValArguments const& a) {
     auto const side = (a.image_size + 31) / 32 * 32;
     if (side != a.image_size) spdlog::warn("--imgsz {} is no multiple of 32; {} is used", a.image_size, side);
     ValidationPictures pictures(run.folder, set.names);
-    if (a.plots) run.observer = pictures.observer(), run.curves = KeepCurves::yes;
+    if (!a.noplots) run.observer = pictures.observer(), run.curves = KeepCurves::yes;
     auto const result = run(a, side, a.save_json ? &coco : nullptr);
-    if (a.plots) pictures.draw(result.evaluation);
+    if (!a.noplots) pictures.draw(result.evaluation);
     print_table(result.evaluation, set.names, a.verbose);
     std::cout << speed_line(result, a.batch_size, side) << "\n";
     auto object = to_json(result, set.names);
@@ -104,7 +104,11 @@ inline int val_network(Catalogue const& catalogue, ValArguments const& a) {
         auto const file =
             run.folder / (std::filesystem::path(a.weights).stem().string() + "_predictions.json");
         write_coco_results(file, coco.detections());
-        if (truth) object["coco"] = print_coco(*truth, coco.detections());
+        if (truth) {
+            CocoOptions only;  // the annotations may be of more images
+            for (auto const& item : images.items()) only.images.push_back(coco_image_id(item.image));
+            object["coco"] = print_coco(*truth, coco.detections(), only);
+        }
     }
     if (a.saves()) std::cout << "results in " << run.folder.string() << "\n";
     if (!a.json.empty()) write_json(a.json, object);

@@ -19,7 +19,7 @@ struct ValArguments {
     int image_size = 640, batch_size = 32, workers = 2, max_det = 300, threads = 0;
     double confidence = 0.001, iou = 0.6;
     bool verbose = false, agnostic = false, augment = false, half = false, single_class = false;
-    bool save_txt = false, save_conf = false, save_json = false, plots = false, exist_ok = false;
+    bool save_txt = false, save_conf = false, save_json = false, noplots = false, exist_ok = false;
 
     void declare(CLI::App& app) {
         app.add_option("--data", data, "data set YAML as YOLOv5's");
@@ -56,7 +56,7 @@ struct ValArguments {
         app.add_flag("--save-conf", save_conf, "with the confidence behind each label");
         app.add_flag("--save-json", save_json,
                      "COCO's result file, and its twelve figures with --annotations");
-        app.add_flag("--plots", plots, "draw curves, the confusion matrix and the first batches");
+        app.add_flag("--noplots", noplots, "draw no curves, no confusion matrix and no batches");
         app.add_flag("--exist-ok", exist_ok, "use the run's folder though it exists");
     }
 
@@ -75,11 +75,11 @@ struct ValArguments {
     /// What --task makes of them.
     ValArguments for_task() const {
         auto a = *this;
-        if (task == "speed") a.confidence = 0.25, a.iou = 0.45, a.save_json = false, a.annotations = "";
-        if (task == "study") a.save_json = false, a.annotations = "";
+        if (task == "speed") a.confidence = 0.25, a.iou = 0.45;
+        if (task == "speed" || task == "study") a.noplots = true, a.save_json = false, a.annotations = "";
         return a;
     }
-    bool saves() const { return save_txt || save_json || plots || task == "study"; }
+    bool saves() const { return save_txt || save_json || !noplots || task == "study"; }
 
     /// side: pixels, a multiple of 32
     LoaderOptions loader(int side) const {

@@ -85,19 +85,26 @@ private:
     std::vector<CocoDetection> detections_;
 };
 
-/// The categories of the annotations; without annotations the classes' numbers, as YOLOv5 writes for other data than COCO.
+/// The categories of the annotations; without annotations those of COCO for its val2017.txt and the classes' numbers for
+/// other data sets, as YOLOv5 writes them.
 inline std::vector<std::int64_t> categories_of(std::optional<CocoGroundTruth> const& truth,
-                                               std::size_t classes) {
-    if (truth) return coco_category_ids(*truth, classes);
-    std::vector<std::int64_t> ids(classes);
+                                               DatasetOptions const& set) {
+    if (truth) return coco_category_ids(*truth, set.names.size());
+    bool const coco = std::any_of(set.val.begin(), set.val.end(), [](std::filesystem::path const& path) {
+        return path.filename() == "val2017.txt";
+    });
+    auto const known = coco_category_ids();
+    if (coco && known.size() == set.names.size()) return {known.begin(), known.end()};
+    std::vector<std::int64_t> ids(set.names.size());
     std::iota(ids.begin(), ids.end(), std::int64_t{0});
     return ids;
 }
 
 /// Prints the twelve lines.
 inline nlohmann::ordered_json print_coco(CocoGroundTruth const& truth,
-                                         std::vector<CocoDetection> const& detections) {
-    auto const stats = coco_evaluate(truth, detections, CocoOptions{});
+                                         std::vector<CocoDetection> const& detections,
+                                         CocoOptions const& options = {}) {
+    auto const stats = coco_evaluate(truth, detections, options);
     auto const text = coco_summary(stats);
     std::cout << text << (text.ends_with('\n') ? "" : "\n");
     return to_json(stats);

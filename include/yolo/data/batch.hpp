@@ -18,7 +18,6 @@ struct LoaderOptions {
     double pad = 0.0;        // strides added to both sides of rect batches (YOLOv5 validates with 0.5)
     int stride = 32;         // sides of rect batches are multiples of it, pixels
     std::uint64_t seed = 0;
-    bool cache_images = true;                                // false: as ImageCaching::none
     ImageCaching caching = ImageCaching::ram;                // where decoded pictures are kept
     std::int64_t cache_limit_bytes = std::int64_t{1} << 30;  // of ImageCaching::ram
     int mosaic_tiles = 4;                                    // pictures of a mosaic, 4 or 9

@@ -32,7 +32,8 @@ inline nlohmann::ordered_json to_json(Validation const& v, std::vector<std::stri
 }
 
 inline void write_json(std::filesystem::path const& file, nlohmann::ordered_json const& json) {
-    write_atomically(file, json.dump(2) + "\n");
+    // Names of files need not be UTF-8.
+    write_atomically(file, json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }
 
 }  // namespace yolo

@@ -6,59 +6,14 @@
 #include <yolo/data/multi_scale.hpp>
 #include <yolo/io/checkpoint.hpp>
 #include <yolo/io/progress.hpp>
-#include <yolo/train/mixed_precision.hpp>
 #include <yolo/train/not_finite.hpp>
-#include <yolo/train/optimizer.hpp>
-#include <yolo/train/results.hpp>
 #include <yolo/train/run_state.hpp>
+#include <yolo/train/schedule_switches.hpp>
+#include <yolo/train/trainer_options.hpp>
 
 #include <atomic>
 
 namespace yolo {
-
-struct TrainerOptions {
-    std::filesystem::path folder;  // of the run: results.csv, weights/last.pt, weights/best.pt
-    Hyperparameters hyp;
-    int epochs = 100;
-    int image_size = 640, batch_size = 16;  // pixels, images
-    OptimizerKind optimizer = OptimizerKind::sgd;
-    RateDecay decay = RateDecay::linear;
-    int patience = 100;       // epochs without a better one before training stops; 0: never
-    std::vector<int> freeze;  // numbered layers whose parameters stay as they are; {10}: the first ten
-    bool ema = true;          // validate and keep the moving average of the state
-    bool validate = true, save = true;  // false: only after the last epoch
-    bool multi_scale = false;           // batches of changing size
-    bool image_weights = false;         // pictures with rare or badly detected classes are shown more often
-    int save_period = 0;                // epochs between checkpoints that stay, weights/epochN.pt; 0: none
-    bool half = false;                  // the kept checkpoints in float16
-    Precision precision = Precision::float32;  // of convolutions; others than float32 on CUDA only
-    int most_skipped = 10;      // steps in a row that may be skipped because they were not finite
-    int stop_after_epoch = -1;  // the run ends once this epoch is saved, to be resumed; -1: never
-};
-
-struct StepReport {
-    int epoch, batch, batches;
-    std::array<double, 3> loss;  // means over the epoch so far
-    std::int64_t instances;      // labels in this batch
-    double seconds;              // since the epoch began
-};
-
-/// Where training tells what it does. Every member may be empty.
-struct TrainingEvents {
-    std::function<void(std::string const&)> message{};  // a switch of the schedule, early stopping, ...
-    std::function<void(StepReport const&)> step{};
-    std::function<void(Batch const&, std::int64_t)>
-        batch{};  // before it is trained on, and the number of its step
-    std::function<void(EpochReport const&)> epoch{};
-};
-
-/// Training that leads nowhere: its numbers are not finite.
-struct Diverged : std::runtime_error {
-    using std::runtime_error::runtime_error;
-};
-
-/// paused: after stop_after_epoch. interrupted: by `stop`.
-enum class Outcome { finished, stopped_early, paused, interrupted };
 
 class Trainer {
 public:
@@ -212,7 +167,12 @@ private:
         at_.batches = batches;
         detector_.module().train();
         if (experiment_.quantized && !resumed_) observe_first_batch(train);
-        begin_schedule(batches);
+        switches_.emplace(detector_, average_.get(), ema_ ? &*ema_ : nullptr, experiment_,
+                          SwitchesStart{.steps_per_epoch = batches,
+                                        .epochs = o_.epochs,
+                                        .step = std::int64_t{at_.epoch} * batches + at_.batch,
+                                        .resumed = resumed_,
+                                        .bits = manifest_.bits});
         if (experiment_.quantized) stability_.emplace(detector_, experiment_.stability);
         loss_sums_ = torch::zeros(3);
         class_maps_ = torch::zeros({detector_.options().classes}, torch::kDouble);
@@ -254,7 +214,7 @@ private:
         Batch batch, latest;
         for (; train.next(batch); latest = std::move(batch)) {
             auto const step = static_cast<std::int64_t>(report.epoch) * train.batches() + at_.batch;
-            apply_events(step);
+            turn_switches(step);
             auto const rate = rates(report.epoch, at_.batch);
             report.rates = {rate.bias_lr, rate.weight_lr, rate.norm_lr};
             qat::nn::refresh_scales(model);
@@ -291,7 +251,7 @@ private:
         }
         report.loss = mean_loss(), report.skipped = at_.skipped;
         // What happens at the end of the last batch belongs to this epoch's checkpoint.
-        apply_events(static_cast<std::int64_t>(report.epoch + 1) * train.batches());
+        turn_switches(static_cast<std::int64_t>(report.epoch + 1) * train.batches());
         qat::nn::refresh_scales(model);
         if (stability_ && latest.images.defined())
             report.grids = stability_->end_of_epoch(latest.images, [this](auto const& text) { say(text); });
@@ -335,57 +295,9 @@ private:
         say("batch norm re-estimated from " + std::to_string(seen) + " batches");
     }
 
-    // Everything that was due by now. What the average lacks because it is no state of the network is done there too.
-    void apply_events(std::int64_t step) {
-        for (; next_event_ < plan_.size() && plan_[next_event_].step <= step; ++next_event_) {
-            auto const& event = plan_[next_event_];
-            auto& model = detector_.module();
-            // A resumed run does again what it had done: silently, and scales have as many bits as they were saved with.
-            bool const already =
-                resumed_ && event.step <= first_step_ &&
-                (event.action != qat::Action::set_bits || (saved_bits_ > 0 && saved_bits_ <= event.value));
-            using qat::Action;
-            switch (event.action) {
-            case Action::watch:
-                qat::nn::set_mode(model, qat::nn::GridMode::observe);
-                break;
-            case Action::quantize:
-                if (ema_) ema_->restart_scales();
-                qat::nn::refresh_scales(model);
-                qat::nn::set_mode(model, qat::nn::GridMode::quantize);
-                if (average_) qat::nn::set_mode(average_->module(), qat::nn::GridMode::quantize);
-                break;
-            case Action::stop_observers:
-                qat::nn::stop_observers(model);
-                break;
-            case Action::freeze_batch_norm:
-                qat::nn::freeze_batch_norm(model, experiment_.schedule.freeze_affine);
-                break;
-            case Action::freeze_thresholds:
-                qat::nn::freeze_thresholds(model);
-                break;
-            case Action::set_bits:
-                if (ema_ && !already) ema_->restart_scales();
-                qat::nn::step_bits(model, event.value, !already);
-                if (average_) qat::nn::step_bits(average_->module(), event.value, !already);
-                manifest_.bits = event.value;
-                break;
-            }
-            if (!already) say(event.title + " at step " + std::to_string(step));
-        }
-    }
-
-    // Grids that start later only watch, or let pass, until then.
-    void begin_schedule(std::int64_t steps_per_epoch) {
-        plan_ = qat::plan(experiment_.schedule, steps_per_epoch, o_.epochs);
-        first_step_ = at_.epoch * steps_per_epoch + at_.batch, saved_bits_ = manifest_.bits;
-        if (!experiment_.quantized) return;
-        auto const& s = experiment_.schedule;
-        auto const mode = s.watch.step(steps_per_epoch) != 0      ? qat::nn::GridMode::bypass
-                          : s.quantize.step(steps_per_epoch) != 0 ? qat::nn::GridMode::observe
-                                                                  : qat::nn::GridMode::quantize;
-        qat::nn::set_mode(detector_.module(), mode);
-        if (average_) qat::nn::set_mode(average_->module(), mode);
+    void turn_switches(std::int64_t step) {
+        switches_->turn(step, [this](std::string const& text) { say(text); });
+        manifest_.bits = switches_->bits();
     }
 
     // progress: of the training, 0 to 1.
@@ -484,10 +396,7 @@ private:
     LossScale loss_scale_{o_.precision};
     bool resumed_ = false;
     TensorsByName saved_;  // of a resumed run, until it begins
-    int saved_bits_ = 0;   // of its grids; 0: their formats'
-    std::vector<qat::Event> plan_;
-    std::size_t next_event_ = 0;
-    std::int64_t first_step_ = 0;
+    std::optional<ScheduleSwitches> switches_;
 };
 
 }  // namespace yolo
