@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Configures, builds and runs all tests. Ends with ctest's summary; the exit code is ctest's.
+# Configures, builds what the tests need (all but the benchmarks) and runs all tests. Ends with ctest's summary; the exit code is ctest's.
 #
 #   scripts/test.sh [PRESET [CTEST ARGUMENT...]]      default: release
 set -euo pipefail
@@ -12,5 +12,5 @@ scripts/install_dependencies.sh
 python=${QAT_TORCH2_VENV:-$HOME/.cache/qat/torch-2.11}/bin/python
 [ -n "${QAT_PYTHON:-}" ] || [ ! -x "$python" ] || export QAT_PYTHON=$python
 cmake --preset "$preset"
-cmake --build --preset "$preset"
+cmake --build --preset "$preset" --target tested
 exec ctest --preset "$preset" "$@"

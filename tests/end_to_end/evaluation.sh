@@ -90,6 +90,10 @@ echo none > shapes/b.jpg
 "${detect[@]}" --source shapes --hide-labels --name broken > broken.txt 2>&1
 has broken.txt "b.jpg: cannot be decoded as an image; it is passed over"
 has broken.txt "a.jpg: "
+mkdir other
+cp "$(cat one.txt)" other/a.jfif
+"${detect[@]}" --source other --name other > other.txt 2>&1 || { cat other.txt; fail "an image whose name is not OpenCV's"; }
+[ -s runs/detect/other/a.jpg ] || fail "a.jfif was not drawn"
 
 # bad input
 refused 2 "--data" "$bin/yolo-val" --weights "$trained"

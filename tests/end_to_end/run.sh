@@ -27,6 +27,35 @@ has exp2.txt "plan: observers stop at step 3 = end of epoch 0"
 has exp2.txt "batch norm freezes at step 3"
 [ "$(wc -l < runs/train/exp2/results.csv)" = 3 ] || fail "results.csv has not one row per epoch"
 
+# what people look at
+for name in results.csv results.png labels.png confusion_matrix.png P_curve.png R_curve.png F1_curve.png PR_curve.png hyp.yaml opt.json \
+    train_batch0.jpg train_batch1.jpg train_batch2.jpg val_batch0_labels.jpg val_batch0_pred.jpg weights/best.pt weights/last.pt; do
+    [ -s "runs/train/relu/$name" ] || fail "the run left no $name"
+done
+
+# many options at once: each leaves a trace
+"$bin/yolo-train" "${common[@]}" --weights "$trained" --experiment relu --name many --tensorboard --multi-scale --image-weights --cache disk \
+    --cos-lr --label-smoothing 0.1 --freeze 3 --optimizer AdamW --save-period 1 --mosaic-tiles 9 --noautoanchor --single-cls --noplots \
+    --no-ema --seed 3 --hyp "$(dirname "$trained")/../../configs/hyp/m-relu-tune.yaml" > many.txt 2>&1 || { cat many.txt; fail "many options"; }
+[ "$(files runs/train/many 'events.out.tfevents.*')" = 1 ] || fail "--tensorboard"
+[ -s runs/train/many/weights/epoch0.pt ] || fail "--save-period"
+[ "$(files shapes '*.npy')" -ge 24 ] || fail "--cache disk kept $(files shapes '*.npy') images"
+[ "$(files runs/train/many '*.png')" = 0 ] || fail "--noplots"
+has many.txt ", 1 classes"
+has runs/train/many/hyp.yaml "label_smoothing: 0.1"
+if grep -q AutoAnchor many.txt; then fail "--noautoanchor"; fi
+find shapes -name '*.npy' -delete
+"$bin/yolo-train" --data "$data" --imgsz 64 --batch-size 8 --epochs 1 --threads 1 --weights "$trained" --experiment relu --patience 1 --nosave \
+    --no-cache --name none > none.txt 2>&1
+has none.txt "best.pt holds the best epoch\|last.pt holds the last epoch"
+
+# evolution: the hyper-parameters as given, and a mutation of them
+"$bin/yolo-train" --data "$data" --imgsz 64 --batch-size 8 --epochs 1 --threads 1 --weights "$trained" --experiment relu --evolve 2 --name evolved \
+    --json evolved.json > evolved.txt 2>&1 || { cat evolved.txt; fail "--evolve"; }
+[ "$(wc -l < runs/evolve/evolved/evolve.csv)" = 3 ] || fail "evolve.csv has not a row a generation"
+has runs/evolve/evolved/hyp_evolve.yaml "^lr0: "
+has evolved.json '"generations": 2'
+
 # a checkpoint knows its experiment; what training measured is what validation measures
 "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment stock --set lr0=0.001 --name stock --json stock.json > stock.txt 2>&1
 for name in relu stock; do
@@ -55,6 +84,11 @@ kill -INT $!
 code=0; wait $! || code=$?
 [ "$code" = 130 ] || { cat stopped.txt; fail "interrupted with status $code"; }
 has stopped.txt "keeps what was learnt\|can be resumed"
+"$bin/yolo-train" --resume runs/train/stopped/weights/last.pt --epochs 3 > again.txt 2>&1 &
+for _ in $(seq 100); do grep -q "500 epochs; results" again.txt && break; sleep 0.1; done
+kill -INT $!
+wait $! || true
+has again.txt "500 epochs; results"                              # the run's own options, not those beside --resume
 "$bin/yolo-val" --data "$data" --weights runs/train/stopped/weights/last.pt --imgsz 128 > /dev/null 2>&1
 
 # pictures

@@ -759,6 +759,14 @@ TEST_CASE("a quantizer module follows every observer") {
         nn::FakeQuantize<Q> grid(t.size(Q::scheme::axis));
         grid(t);
         auto const y = grid(t);
+        if constexpr (!Q::scheme::grouped) {  // what the observer says that saw the same
+            std::vector<std::int64_t> shape;
+            if (Q::scheme::per_channel) shape.push_back(t.size(Q::scheme::axis));
+            Owner<Q> o(shape);
+            o.feed(t), o.feed(t);
+            CHECK(torch::equal(grid->scale, o.grid().scale));
+            CHECK(torch::equal(grid->zero_point, o.grid().zero_point));
+        }
         CHECK(grid->scale.min().template item<float>() > smallest_scale);
         CHECK((y - t).square().mean().template item<float>() <
               0.1f * t.square().mean().template item<float>());
@@ -766,7 +774,9 @@ TEST_CASE("a quantizer module follows every observer") {
         CHECK(torch::equal(grid(t), grid(t)));
     };
     for_each_type<With<Shifted, Histogram<>>, With<Symmetric, Histogram<>, PowerOfTwo<LeastError>>,
-                  With<Shifted, Percentile<>>, With<Shifted, MeanSquaredError<>>,
+                  With<Shifted, Histogram<2048, Counting::as_torch>>, With<Symmetric, Entropy<>>,
+                  With<Shifted, MinMax>, With<Shifted, MovingAverageMinMax<>>, With<Shifted, Percentile<>>,
+                  With<Shifted, MeanSquaredError<>>,
                   With<Symmetric, MovingAverageMinMax<>, PowerOfTwo<LeastError>>,
                   With<Symmetric, MovingAverageMinMax<>, PowerOfTwo<Mode>>>([&](auto q) { follow(q, x); });
     for_each_type<With<PerChannelSymmetric<0>, MeanSquaredError<>>, With<PerGroup<4>, MeanSquaredError<>>,

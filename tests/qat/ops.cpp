@@ -166,8 +166,13 @@ TEST_CASE("strides, channels-last, scalars and empty tensors are fine") {
         }
         auto const none = torch::empty({4, 6, 0, 3});
         CHECK(fake_quantize<Q>(none, g.scale, g.zero_point).sizes() == none.sizes());
-        if constexpr (!Q::scheme::per_channel)
-            CHECK(fake_quantize<Q>(torch::tensor(0.3f), g.scale, g.zero_point).dim() == 0);
+        if constexpr (!Q::scheme::per_channel) {
+            auto const scalar = torch::tensor(0.3f);
+            auto const y = fake_quantize<Q>(scalar, g.scale, g.zero_point);
+            CHECK(y.dim() == 0);
+            CHECK(torch::equal(y, torch::fake_quantize_per_tensor_affine(scalar, g.scale, g.zero_point,
+                                                                         Q::format::lo, Q::format::hi)));
+        }
     });
 }
 

@@ -566,26 +566,85 @@ TEST_CASE("a trained threshold that only oscillates is frozen between updates, a
     CHECK(t.grad().item<float>() == 0);
 }
 
-TEST_CASE("a trained grid starts where the observer says, moves with its parameter, survives copies and can "
-          "be frozen") {
-    using Spec = Quantizer<Int<8>, PerTensorSymmetric, MinMax, LearnedStep>;
+namespace {
+using Step = Quantizer<Int<8>, PerTensorSymmetric, MinMax, LearnedStep>;
+using StepAndOffset = Quantizer<Int<8>, PerTensorAffine, MinMax, LearnedStepAndOffset>;
+using Threshold = Quantizer<Int<8>, PerTensorSymmetric, MinMax, PowerOfTwo<Ceil>, TrainedThreshold>;
+using Clip = Quantizer<UInt<8>, PerTensorSymmetric, MinMax, PACT>;
+
+// What is trained changes so that the scale becomes twice as large.
+template <class Spec> void twice_as_large(nn::FakeQuantize<Spec>& grid) {
+    torch::NoGradGuard no_grad;
+    if constexpr (Spec::estimator::learns == Learns::log2_threshold)
+        grid->learned().add_(1);
+    else
+        grid->learned().mul_(2);
+}
+float reach(nn::Grid const& grid) {  // the largest number on the grid
+    auto const zero = grid.zero_point.item<int>();
+    return grid.scale.item<float>() * static_cast<float>(grid.levels.hi - zero);
+}
+}  // namespace
+
+TEST_CASE_TEMPLATE(
+    "a trained grid starts where the observer says, moves with its parameter, survives copies, "
+    "has fewer bits on the same range and can be frozen",
+    Spec, Step, StepAndOffset, Threshold, Clip) {
     nn::FakeQuantize<Spec> grid;
     CHECK(grid->unseen());
-    auto const x = torch::linspace(-1, 12.75, 100);
+    auto const x = torch::linspace(0, 12.7, 100);
     grid(x);
-    CHECK(grid->learned().item<float>() == doctest::Approx(0.1));
-    {
-        torch::NoGradGuard no_grad;
-        grid->learned().mul_(2);
-    }
+    CHECK_FALSE(grid->unseen());
+    bool const shift = Spec::scale::power_of_two;
+    if (shift)
+        CHECK(grid->scale.template item<float>() == 0.125f);
+    else
+        CHECK(reach(*grid) == doctest::Approx(12.7).epsilon(0.005));
+    auto const first = grid->scale.template item<float>();
+    twice_as_large(grid);
     grid->refresh();
-    CHECK(grid->scale.item<float>() == doctest::Approx(0.2));
+    CHECK(grid->scale.template item<float>() == doctest::Approx(2 * first));
     nn::FakeQuantize<Spec> copy;
     nn::copy_state(*grid, *copy);
     CHECK(torch::equal(copy(x * 100), grid(x * 100)));  // it does not start again
-    CHECK(copy->learned().item<float>() == doctest::Approx(0.2));
+    CHECK(copy->scale.template item<float>() == doctest::Approx(2 * first));
+    auto const before = reach(*grid);
+    grid->set_bits(4, /*rescale=*/true);
+    CHECK(grid->scale.template item<float>() > 10 * first);
+    CHECK(reach(*grid) == doctest::Approx(before).epsilon(shift ? 0.2 : 0.1));
+    CHECK(grid(x).requires_grad());
     grid->freeze_learned();
     CHECK_FALSE(grid(x).requires_grad());
+}
+
+TEST_CASE_TEMPLATE("a trained grid follows all that it watches, and its parameter from then on", Spec, Step,
+                   StepAndOffset, Threshold, Clip, Step::vary<ScalesMove<each_step>>) {
+    nn::FakeQuantize<Spec> grid;
+    auto const x = torch::linspace(0, 1, 100);
+    grid->mode = nn::GridMode::observe;
+    CHECK(torch::equal(grid(x), x));
+    grid->refresh();
+    CHECK(torch::equal(grid(10 * x), 10 * x));
+    grid->refresh();
+    CHECK_FALSE(grid->unseen());
+    grid->after_update();
+    grid->mode = nn::GridMode::quantize;
+    grid->refresh();
+    CHECK(reach(*grid) > 9.8);
+    CHECK(reach(*grid) < 17);
+    auto const before = reach(*grid);
+    grid(100 * x);
+    grid->refresh();
+    CHECK(reach(*grid) == before);
+    twice_as_large(grid);
+    grid->refresh();
+    CHECK(reach(*grid) > 1.4f * before);
+    grid->mode = nn::GridMode::observe;  // calibrated again
+    grid(100 * x);
+    grid->refresh();
+    grid->mode = nn::GridMode::quantize;
+    grid->refresh();
+    CHECK(reach(*grid) > 98);
 }
 
 TEST_CASE("frozen batch norm keeps gamma and beta when told so") {

@@ -1,13 +1,18 @@
 // AutoAnchor and the evolution of hyper-parameters: what runs before and around a training.
 
 #include <support/doctest.hpp>
+#include <support/files.hpp>
 
 #include <yolo/data/auto_anchor.hpp>
 #include <yolo/train/evolve.hpp>
 
 namespace {
 using namespace yolo;
+using support::contains;
+using support::message_of;
+using support::read_file;
 using support::TemporaryFolder;
+using support::write_file;
 
 std::vector<BoxSize> random_sizes(std::size_t count, double smallest, double largest, std::uint64_t seed) {
     Random random(seed);
@@ -31,20 +36,6 @@ std::string all(std::vector<std::string> const& lines) {
     for (auto const& line : lines) text += line + "\n";
     return text;
 }
-bool contains(std::string const& text, std::string const& part) { return text.find(part) != text.npos; }
-
-std::string message_of(auto const& f) {
-    try {
-        f();
-    } catch (std::exception const& error) { return error.what(); }
-    return "nothing was thrown";
-}
-
-std::string read_file(std::filesystem::path const& path) {
-    std::ifstream in(path, std::ios::binary);
-    return std::string((std::istreambuf_iterator<char>(in)), {});
-}
-void write_file(std::filesystem::path const& path, std::string const& text) { std::ofstream(path) << text; }
 
 /// A "training" whose figures are best at lr0 = 0.02, box = 0.1, scale = 0.7.
 EvolveResult toy(Hyperparameters const& hyp) {

@@ -133,12 +133,12 @@ TEST_CASE("--help says the defaults") {
     };
     auto const help = call("yolo-train", {"--help"}).out;
     says(help, "--epochs INT", "the experiment's");
-    says(help, "--batch-size INT", "16");
+    says(help, "--batch-size,--batch INT", "16");
     says(help, "--imgsz,--img,--img-size INT", "640");
     says(help, "--optimizer TEXT", "SGD");
     says(help, "--project TEXT", "runs/train");
     CHECK(help.find("[]") == help.npos);  // an empty list is no default worth printing
-    says(call("yolo-val", {"--help"}).out, "--conf-thres FLOAT", "0.001");
+    says(call("yolo-val", {"--help"}).out, "--conf-thres,--conf FLOAT", "0.001");
     says(call("yolo-detect", {"--help"}).out, "--max-det INT", "1000");
     says(call("yolo-describe", {"--help"}).out, "--classes INT", "80");
     says(call("yolo-calibrate", {"--help"}).out, "--batches INT", "16");

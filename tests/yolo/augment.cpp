@@ -1,4 +1,6 @@
 #include <support/doctest.hpp>
+#include <support/files.hpp>
+#include <support/images.hpp>
 
 #include <yolo/data/loader.hpp>
 #include <yolo/data/multi_scale.hpp>
@@ -7,6 +9,9 @@
 
 namespace fs = std::filesystem;
 using namespace yolo;
+using support::contains;
+using support::equal;
+using support::message_of;
 using support::TemporaryFolder;
 
 namespace {
@@ -18,18 +23,6 @@ cv::Mat noise(int height, int width, std::uint64_t seed) {
         for (int x = 0; x < 3 * width; ++x) image.ptr(y)[x] = static_cast<uchar>(random.bits());
     return image;
 }
-
-bool equal(cv::Mat const& a, cv::Mat const& b) {
-    return a.size() == b.size() && a.type() == b.type() && cv::norm(a, b, cv::NORM_INF) == 0;
-}
-
-std::string message_of(auto const& f) {
-    try {
-        f();
-    } catch (std::exception const& error) { return error.what(); }
-    return "nothing was thrown";
-}
-bool contains(std::string const& text, std::string const& part) { return text.find(part) != text.npos; }
 
 /// One picture [3, H, W], RGB, as BGR [H, W, 3].
 cv::Mat picture(torch::Tensor const& planes) {
@@ -112,13 +105,6 @@ std::vector<Batch> epoch(Dataset const& dataset, LoaderOptions const& options, i
     loader.set_image_weights(std::move(weights));
     loader.start_epoch(number);
     return rest(loader);
-}
-bool equal(std::vector<Batch> const& a, std::vector<Batch> const& b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (!torch::equal(a[i].images, b[i].images) || !torch::equal(a[i].targets, b[i].targets))
-            return false;
-    return true;
 }
 
 }  // namespace

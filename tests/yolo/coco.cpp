@@ -1,4 +1,5 @@
 #include <support/doctest.hpp>
+#include <support/files.hpp>
 
 #include <yolo/io/coco_json.hpp>
 #include <yolo/metrics/coco.hpp>
@@ -6,6 +7,8 @@
 #include <random>
 
 using namespace yolo;
+using support::contains;
+using support::message_of;
 using support::TemporaryFolder;
 
 namespace {
@@ -171,14 +174,6 @@ Case random_case(std::uint32_t seed) {
     return out;
 }
 
-std::string message_of(auto const& f) {
-    try {
-        f();
-    } catch (std::exception const& error) { return error.what(); }
-    return "no exception";
-}
-bool holds(std::string const& text, std::string const& part) { return text.find(part) != text.npos; }
-
 void write_text(std::filesystem::path const& path, std::string const& text) {
     std::ofstream(path, std::ios::binary) << text;
 }
@@ -316,11 +311,11 @@ TEST_CASE("without objects every figure is -1, without detections it is 0") {
 TEST_CASE("a detection that is not finite, or of an unknown image, is named") {
     auto c = one_image({{.box = {0, 0, 10, 10}}}, {{{0, 0, 10, 10}, 0.5}});
     c.detections[0].score = std::nan("");
-    CHECK(holds(message_of([&] { evaluate(c); }),
-                "detection 0 has a box or a score that is not a finite number"));
+    CHECK(contains(message_of([&] { evaluate(c); }),
+                   "detection 0 has a box or a score that is not a finite number"));
     c.detections[0] = {"there", 1, {}, 0.5};
-    CHECK(holds(message_of([&] { evaluate(c); }),
-                "detection 0 is of image \"there\", which the annotations lack"));
+    CHECK(contains(message_of([&] { evaluate(c); }),
+                   "detection 0 is of image \"there\", which the annotations lack"));
 }
 
 TEST_CASE("random cases give what the definition gives, to the last bit whatever the number of threads") {
@@ -352,8 +347,9 @@ TEST_CASE("the summary is pycocotools' text") {
     CHECK(
         text.ends_with(" Average Recall     (AR) @[ IoU=0.50:0.95 | area=medium | maxDets=100 ] = 0.500\n"
                        " Average Recall     (AR) @[ IoU=0.50:0.95 | area= large | maxDets=100 ] = 0.600\n"));
-    CHECK(holds(text, " Average Recall     (AR) @[ IoU=0.50:0.95 | area=   all | maxDets=  1 ] = 0.100\n"
-                      " Average Recall     (AR) @[ IoU=0.50:0.95 | area=   all | maxDets= 10 ] = 0.200\n"));
+    CHECK(contains(text,
+                   " Average Recall     (AR) @[ IoU=0.50:0.95 | area=   all | maxDets=  1 ] = 0.100\n"
+                   " Average Recall     (AR) @[ IoU=0.50:0.95 | area=   all | maxDets= 10 ] = 0.200\n"));
     auto const json = to_json(stats);
     CHECK(json["AP"] == 0.2034);
     CHECK(json["AR10"] == 0.2);
@@ -375,8 +371,8 @@ TEST_CASE("an annotation file is read, what is of no use is passed over") {
     CHECK(truth.annotations[1].category_id == 90);
     CHECK(truth.annotations[1].image_id == CocoImageId("x"));
     CHECK(coco_category_ids(truth, 2) == std::vector<std::int64_t>{18, 90});
-    CHECK(
-        holds(message_of([&] { coco_category_ids(truth, 80); }), "have 2 categories and the network has 80"));
+    CHECK(contains(message_of([&] { coco_category_ids(truth, 80); }),
+                   "have 2 categories and the network has 80"));
     auto const coco = coco_category_ids();
     CHECK(coco.size() == 80);
     CHECK(std::array{coco[0], coco[10], coco[11], coco[79]} == std::array<std::int64_t, 4>{1, 11, 13, 90});
@@ -401,10 +397,10 @@ TEST_CASE("results are written as Python writes them, and read again") {
     CHECK(read[1].category_id == 90);
     write_coco_results(folder / "none.json", {});
     CHECK(read_coco_results(folder / "none.json", truth).empty());
-    CHECK(holds(message_of([&] {
-                    write_coco_results(folder / "r.json", {{number(7), 1, {}, std::nan("")}});
-                }),
-                "detection 0 has a box or a score that is not finite"));
+    CHECK(contains(message_of([&] {
+                       write_coco_results(folder / "r.json", {{number(7), 1, {}, std::nan("")}});
+                   }),
+                   "detection 0 has a box or a score that is not finite"));
     CHECK(coco_image_id("a/000000000139.jpg") == number(139));
     CHECK(coco_image_id("dog.1.jpg") == CocoImageId("dog.1"));
     CHECK(coco_image_id("-5.jpg") == CocoImageId("-5"));
@@ -419,50 +415,50 @@ TEST_CASE("a file that does not fit is refused with its name, the entry and what
     auto const results = [&](std::string const& text) {
         write_text(path, text);
         auto const message = message_of([&] { read_coco_results(path, truth); });
-        CHECK(holds(message, path.string()));
+        CHECK(contains(message, path.string()));
         return message;
     };
     std::string const good = R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 0.5}, )";
     auto const second = [&](std::string const& entry) { return results("[" + good + entry + "]"); };
-    CHECK(holds(second(R"({"category_id": 1, "bbox": [1, 2, 3, 4], "score": 1})"),
-                "entry 1 has no \"image_id\"; add"));
-    CHECK(holds(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3], "score": 1})"),
-                "\"bbox\" that is not four"));
-    CHECK(holds(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, "4"], "score": 1})"),
-                "not four"));
-    CHECK(holds(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, [3], 4, 5], "score": 1})"),
-                "not four"));
-    CHECK(holds(second(R"({"image_id": 7, "category_id": 1, "bbox": 4, "score": 1})"), "not four"));
-    CHECK(holds(second(R"({"image_id": 7, "category_id": 1.5, "bbox": [1, 2, 3, 4], "score": 1})"),
-                "not an integer"));
-    CHECK(holds(second(R"({"image_id": null, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1})"),
-                "not an integer"));
-    CHECK(holds(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": "1"})"),
-                "not a finite number"));
-    CHECK(holds(second(R"({"image_id": 8, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1})"),
-                "entry 1 is of image 8, which the annotations lack; give"));
-    CHECK(holds(second("5"), "entry 1 is no object"));
-    CHECK(holds(second("[5]"), "entry 1 is no object"));
-    CHECK(holds(second(R"({"score": NaN})"), "is no complete JSON"));
-    CHECK(holds(second(R"({"score": 1e999})"), "is no complete JSON"));
-    CHECK(holds(results("[" + good), "is no complete JSON"));
-    CHECK(holds(results(""), "is no complete JSON"));
-    CHECK(holds(results("{}"), "is an object, not a list; give a list of {image_id"));
-    CHECK(holds(results("3"), "is no list"));
+    CHECK(contains(second(R"({"category_id": 1, "bbox": [1, 2, 3, 4], "score": 1})"),
+                   "entry 1 has no \"image_id\"; add"));
+    CHECK(contains(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3], "score": 1})"),
+                   "\"bbox\" that is not four"));
+    CHECK(contains(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, "4"], "score": 1})"),
+                   "not four"));
+    CHECK(contains(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, [3], 4, 5], "score": 1})"),
+                   "not four"));
+    CHECK(contains(second(R"({"image_id": 7, "category_id": 1, "bbox": 4, "score": 1})"), "not four"));
+    CHECK(contains(second(R"({"image_id": 7, "category_id": 1.5, "bbox": [1, 2, 3, 4], "score": 1})"),
+                   "not an integer"));
+    CHECK(contains(second(R"({"image_id": null, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1})"),
+                   "not an integer"));
+    CHECK(contains(second(R"({"image_id": 7, "category_id": 1, "bbox": [1, 2, 3, 4], "score": "1"})"),
+                   "not a finite number"));
+    CHECK(contains(second(R"({"image_id": 8, "category_id": 1, "bbox": [1, 2, 3, 4], "score": 1})"),
+                   "entry 1 is of image 8, which the annotations lack; give"));
+    CHECK(contains(second("5"), "entry 1 is no object"));
+    CHECK(contains(second("[5]"), "entry 1 is no object"));
+    CHECK(contains(second(R"({"score": NaN})"), "is no complete JSON"));
+    CHECK(contains(second(R"({"score": 1e999})"), "is no complete JSON"));
+    CHECK(contains(results("[" + good), "is no complete JSON"));
+    CHECK(contains(results(""), "is no complete JSON"));
+    CHECK(contains(results("{}"), "is an object, not a list; give a list of {image_id"));
+    CHECK(contains(results("3"), "is no list"));
 
     auto const refused = [&](std::string const& text) {
         write_text(path, text);
         return message_of([&] { read_coco_annotations(path); });
     };
-    CHECK(holds(refused("[]"), "is a list, not an object"));
-    CHECK(holds(refused(R"({"images": [], "annotations": []})"),
-                "has no list \"categories\"; give an annotation file"));
-    CHECK(holds(
+    CHECK(contains(refused("[]"), "is a list, not an object"));
+    CHECK(contains(refused(R"({"images": [], "annotations": []})"),
+                   "has no list \"categories\"; give an annotation file"));
+    CHECK(contains(
         refused(R"({"annotations": [{"id": 1, "image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}]})"),
         "entry 0 of \"annotations\" has no \"area\""));
-    CHECK(holds(refused(R"({"images": [{"id": 1}, {}]})"), "entry 1 of \"images\" has no \"id\""));
-    CHECK(holds(message_of([&] { read_coco_annotations(folder / "gone.json"); }), "cannot be read"));
-    CHECK(holds(message_of([&] { read_coco_annotations(folder.path()); }), "cannot be read"));
+    CHECK(contains(refused(R"({"images": [{"id": 1}, {}]})"), "entry 1 of \"images\" has no \"id\""));
+    CHECK(contains(message_of([&] { read_coco_annotations(folder / "gone.json"); }), "cannot be read"));
+    CHECK(contains(message_of([&] { read_coco_annotations(folder.path()); }), "cannot be read"));
 }
 
 TEST_SUITE("shared") {

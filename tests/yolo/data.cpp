@@ -1,4 +1,6 @@
 #include <support/doctest.hpp>
+#include <support/files.hpp>
+#include <support/images.hpp>
 
 #include <yolo/data/scale_boxes.hpp>
 #include <yolo/data/shapes.hpp>
@@ -7,19 +9,14 @@
 
 namespace fs = std::filesystem;
 using namespace yolo;
+using support::contains;
+using support::equal;
+using support::message_of;
+using support::read_file;
 using support::TemporaryFolder;
+using support::write_file;
 
 namespace {
-
-void write_file(fs::path const& path, std::string const& bytes) {
-    fs::create_directories(path.parent_path());
-    std::ofstream(path, std::ios::binary) << bytes;
-}
-
-std::string read_file(fs::path const& path) {
-    std::ifstream in(path, std::ios::binary);
-    return std::string((std::istreambuf_iterator<char>(in)), {});
-}
 
 /// A picture in which every pixel tells where it was: blue x, green y, red `mark`.
 cv::Mat ramp(int height, int width, int mark = 0) {
@@ -29,21 +26,6 @@ cv::Mat ramp(int height, int width, int mark = 0) {
             image.at<cv::Vec3b>(y, x) = {static_cast<uchar>(x), static_cast<uchar>(y),
                                          static_cast<uchar>(mark)};
     return image;
-}
-
-bool equal(cv::Mat const& a, cv::Mat const& b) {
-    return a.size() == b.size() && a.type() == b.type() && cv::norm(a, b, cv::NORM_INF) == 0;
-}
-
-std::string message_of(auto const& f) {
-    try {
-        f();
-    } catch (std::exception const& error) { return error.what(); }
-    return "nothing was thrown";
-}
-
-bool contains(std::string const& text, std::string const& part) {
-    return text.find(part) != std::string::npos;
 }
 
 /// `count` pictures of different shapes with one to three boxes each, in `folder`/images and /labels.
@@ -67,14 +49,6 @@ std::vector<Batch> all_batches(Dataset const& dataset, LoaderOptions const& opti
     for (Batch batch; loader.next(batch);) batches.push_back(batch);
     CHECK(static_cast<int>(batches.size()) == loader.batches());
     return batches;
-}
-
-bool equal(std::vector<Batch> const& a, std::vector<Batch> const& b) {
-    if (a.size() != b.size()) return false;
-    for (std::size_t i = 0; i < a.size(); ++i)
-        if (!torch::equal(a[i].images, b[i].images) || !torch::equal(a[i].targets, b[i].targets))
-            return false;
-    return true;
 }
 
 }  // namespace

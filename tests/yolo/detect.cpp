@@ -2,6 +2,7 @@
 // validation's options, with a detector whose answers are easy to compute.
 
 #include <support/doctest.hpp>
+#include <support/files.hpp>
 
 #include <qat/ops/signal.hpp>
 #include <yolo/apps/detect_output.hpp>
@@ -11,7 +12,11 @@
 
 namespace fs = std::filesystem;
 using namespace yolo;
+using support::contains;
+using support::message_of;
+using support::read_file;
 using support::TemporaryFolder;
+using support::write_file;
 
 namespace {
 
@@ -49,22 +54,6 @@ cv::Mat patches(int height, int width, int seed = 0) {
                                          static_cast<uchar>((x + 2 * y) / 11 * 29)};
     return image;
 }
-
-void write_file(fs::path const& path, std::string const& text = "x") {
-    fs::create_directories(path.parent_path());
-    std::ofstream(path) << text;
-}
-std::string read_file(fs::path const& path) {
-    std::ifstream in(path);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-std::string message_of(auto const& f) {
-    try {
-        f();
-    } catch (std::exception const& error) { return error.what(); }
-    return "nothing was thrown";
-}
-bool contains(std::string const& text, std::string const& part) { return text.find(part) != text.npos; }
 
 std::vector<std::string> below(fs::path const& folder, std::vector<fs::path> const& paths) {
     std::vector<std::string> names;

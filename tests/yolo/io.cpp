@@ -1,4 +1,5 @@
 #include "support/doctest.hpp"
+#include <support/files.hpp>
 
 #include <yolo/io/checkpoint.hpp>
 #include <yolo/io/dataset_yaml.hpp>
@@ -14,6 +15,10 @@
 
 namespace fs = std::filesystem;
 using namespace std::string_literals;
+
+using support::contains;
+using support::message_of;
+using support::read_file;
 
 namespace {
 
@@ -83,28 +88,17 @@ fs::path write(fs::path const& path, std::string const& content) {
     std::ofstream(path, std::ios::binary) << content;
     return path;
 }
-std::string slurp(fs::path const& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-std::string error_of(std::function<void()> const& action) {
-    try {
-        action();
-    } catch (std::runtime_error const& error) { return error.what(); }
-    return "(no error)";
-}
 std::string load_error(std::string const& content) {
     support::TemporaryFolder folder;
     auto const path = write(folder / "file.pt", content);
-    auto const message = error_of([&] { yolo::load_checkpoint(path); });
+    auto const message = message_of([&] { yolo::load_checkpoint(path); });
     CHECK_MESSAGE((message == "(no error)" || message.starts_with(path.string() + ": ")), message);
     CHECK_MESSAGE(message.size() < 500, message);
     return message;
 }
 std::string pickle_error(std::string const& pickle) {
-    return error_of([&] { yolo::pickle::read(bytes_of("\x80\x02" + pickle + ".")); });
+    return message_of([&] { yolo::pickle::read(bytes_of("\x80\x02" + pickle + ".")); });
 }
-bool contains(std::string const& whole, std::string const& part) { return whole.find(part) != whole.npos; }
 
 #define CHECK_CONTAINS(whole, part)                                                                          \
     do {                                                                                                     \
@@ -228,7 +222,7 @@ TEST_CASE("an archive gives back what was written, at multiples of 64 bytes") {
     CHECK(archive.read("a/data/1").empty());
     CHECK(content.find("pickle") % 64 == 0);
     CHECK(content.find(std::string(100, 'x')) % 64 == 0);
-    CHECK_CONTAINS(error_of([&] { archive.read("a/data/2"); }), "is missing");
+    CHECK_CONTAINS(message_of([&] { archive.read("a/data/2"); }), "is missing");
 }
 
 TEST_CASE("an archive that is not plainly stored is refused") {
@@ -236,7 +230,7 @@ TEST_CASE("an archive that is not plainly stored is refused") {
     auto const central = good.find("PK\x01\x02"), second = good.find("PK\x01\x02", central + 1);
     auto const end = good.find("PK\x05\x06");
     auto const refused = [&](std::string const& content) {
-        return error_of([&] {
+        return message_of([&] {
             auto const archive = yolo::Archive::of(bytes_of(content));
             for (auto const& [name, entry] : archive.entries()) archive.read(name);
         });
@@ -511,13 +505,14 @@ TEST_CASE("every type and layout of tensor survives a round trip bit for bit") {
     CHECK(yolo::find(again, "missing") == nullptr);
     for (auto const& item : again) CHECK_MESSAGE(item.second.is_contiguous(), item.first);
     yolo::save_state_dict(folder / "second.pt", again);
-    CHECK(slurp(folder / "state.pt") == slurp(folder / "second.pt"));  // the same content, the same bytes
+    CHECK(read_file(folder / "state.pt") ==
+          read_file(folder / "second.pt"));  // the same content, the same bytes
     CHECK_CONTAINS(
-        error_of([&] {
+        message_of([&] {
             yolo::save_state_dict(folder / "x.pt", {{"z", torch::zeros({1}, torch::kComplexFloat)}});
         }),
         "tensor z has type");
-    CHECK_CONTAINS(error_of([&] {
+    CHECK_CONTAINS(message_of([&] {
                        yolo::save_state_dict(folder / "x.pt", {{"z", torch::Tensor()}});
                    }),
                    "tensor z is undefined");
@@ -607,7 +602,7 @@ TEST_CASE("the size and the classes of a bare state dictionary are told from its
     CHECK(yolo::load_checkpoint(folder / "bare.pt").manifest.anchors[2][1].width == 32);
     auto const saved_error = [&](yolo::StateDict const& tensors) {
         yolo::save_state_dict(folder / "bare.pt", tensors);
-        return error_of([&] { yolo::load_checkpoint(folder / "bare.pt"); });
+        return message_of([&] { yolo::load_checkpoint(folder / "bare.pt"); });
     };
     CHECK_CONTAINS(saved_error({state.begin() + 1, state.end()}), "no convolution model.0.conv.weight");
     CHECK_CONTAINS(saved_error({state.begin(), state.begin() + 7}), "no head model.24.m.0.weight");
@@ -696,7 +691,7 @@ TEST_CASE("a truncated or altered checkpoint loads or ends in an error, never in
     yolo::save_checkpoint(folder / "own.pt", saved);
     Random random;
     for (auto const& whole :
-         {slurp(folder / "own.pt"), model_file(dictionary(text("model") + pickled_model()))}) {
+         {read_file(folder / "own.pt"), model_file(dictionary(text("model") + pickled_model()))}) {
         CHECK(load_error(whole) == "(no error)");
         for (std::size_t i = 0; i < 50; ++i)
             CHECK(load_error(whole.substr(0, whole.size() * i / 50)) != "(no error)");
@@ -724,9 +719,9 @@ TEST_CASE("a truncated or altered checkpoint loads or ends in an error, never in
 TEST_CASE("files that are no checkpoint are told apart") {
     support::TemporaryFolder folder;
     auto const missing = (folder / "missing.pt").string();
-    CHECK(error_of([&] { yolo::load_checkpoint(missing); }) ==
+    CHECK(message_of([&] { yolo::load_checkpoint(missing); }) ==
           missing + ": the file does not exist; check the path");
-    CHECK_CONTAINS(error_of([&] { yolo::load_checkpoint(folder.path()); }), "this is a folder or device");
+    CHECK_CONTAINS(message_of([&] { yolo::load_checkpoint(folder.path()); }), "this is a folder or device");
     CHECK_CONTAINS(load_error(""), "the file is empty");
     CHECK_CONTAINS(load_error("hello\n"), "not a zip archive");
     CHECK_CONTAINS(load_error(std::string(100'000, 'x')), "not a zip archive");
@@ -748,31 +743,31 @@ TEST_CASE("a file appears whole or not at all") {
     auto const files = [&] { return std::distance(fs::directory_iterator(folder.path()), {}); };
     yolo::write_atomically(path, "first");
     { yolo::AtomicFile(path).write("second"s); }  // not committed
-    CHECK(slurp(path) == "first");
+    CHECK(read_file(path) == "first");
     CHECK(files() == 1);
-    CHECK_CONTAINS(error_of([&] { yolo::AtomicFile(folder.path()); }), "is a folder");
-    CHECK_CONTAINS(error_of([&] { yolo::AtomicFile(folder / "none/file"); }), "does its folder exist");
+    CHECK_CONTAINS(message_of([&] { yolo::AtomicFile(folder.path()); }), "is a folder");
+    CHECK_CONTAINS(message_of([&] { yolo::AtomicFile(folder / "none/file"); }), "does its folder exist");
 
     fs::create_symlink(path, folder / "link");
     yolo::write_atomically(folder / "link", "third");
-    CHECK(slurp(path) == "third");
+    CHECK(read_file(path) == "third");
     CHECK(fs::is_symlink(folder / "link"));
 
     yolo::save_state_dict(folder / "state.pt", {{"w", torch::ones({4})}});
-    auto const before = slurp(folder / "state.pt");
+    auto const before = read_file(folder / "state.pt");
     rlimit old_limit{};  // as a disk that is full after 64 kB
     getrlimit(RLIMIT_FSIZE, &old_limit);
     auto const old_handler = std::signal(SIGXFSZ, SIG_IGN);
     rlimit small = old_limit;
     small.rlim_cur = 65536;
     setrlimit(RLIMIT_FSIZE, &small);
-    auto const message = error_of([&] {
+    auto const message = message_of([&] {
         yolo::save_state_dict(folder / "state.pt", {{"w", torch::ones({100'000})}});
     });
     setrlimit(RLIMIT_FSIZE, &old_limit);
     std::signal(SIGXFSZ, old_handler);
     CHECK_CONTAINS(message, "is the disk full?");
-    CHECK(slurp(folder / "state.pt") == before);
+    CHECK(read_file(folder / "state.pt") == before);
     CHECK(files() == 3);
 }
 
@@ -927,9 +922,9 @@ TEST_CASE("a data set file's images are found as its path says") {
 
     fs::remove(folder / "set/images/val");
     fs::remove_all(folder / "images");
-    CHECK_CONTAINS(error_of([&] { load("path: .\n" + splits + names); }),
+    CHECK_CONTAINS(message_of([&] { load("path: .\n" + splits + names); }),
                    (root / "images/val").string() + " does not exist; fetch the data set");
-    CHECK_CONTAINS(error_of([&] { load("train: images/train\n" + names); }), "no \"val:\"");
+    CHECK_CONTAINS(message_of([&] { load("train: images/train\n" + names); }), "no \"val:\"");
     write(file, splits + names);
     CHECK(yolo::load_dataset_yaml(file, {yolo::Split::train}).classes == 2);  // val is not needed then
 }
@@ -945,7 +940,7 @@ TEST_CASE("class names may be a list or a map and must agree with nc") {
     CHECK(load("names: {2: traffic light, 0: cat, 1: 2}\n").names == names);
     CHECK(load("names:\n  0: cat\n  1: 2\n  2: traffic light\n").classes == 3);
     CHECK(load("nc: 2\n").names == std::vector<std::string>{"class0", "class1"});
-    auto const error = [&](std::string const& content) { return error_of([&] { load(content); }); };
+    auto const error = [&](std::string const& content) { return message_of([&] { load(content); }); };
     CHECK_CONTAINS(error("names: [a, b]\nnc: 3\n"), "\"nc\" is 3 but there are 2 names");
     CHECK_CONTAINS(error("names: {0: a, 2: b}\n"), "class 1 has no name");
     CHECK_CONTAINS(error("names: {0: a, 0: b}\n"), "class 0 has two names");
@@ -960,9 +955,9 @@ TEST_CASE("class names may be a list or a map and must agree with nc") {
     CHECK_CONTAINS(error("names:\n" + std::string(50'000, '-')), "nested too deeply");
     CHECK_CONTAINS(error("#" + std::string(2 << 20, 'x')), "larger than 1 MiB");
     auto const empty = write(folder / "empty.yaml", "");
-    CHECK_CONTAINS(error_of([&] { yolo::load_dataset_yaml(empty); }), "found no keys");
-    CHECK_CONTAINS(error_of([&] { yolo::load_dataset_yaml(folder / "none.yaml"); }), "does not exist");
-    CHECK_CONTAINS(error_of([&] { yolo::load_dataset_yaml(folder.path()); }), "is a folder");
+    CHECK_CONTAINS(message_of([&] { yolo::load_dataset_yaml(empty); }), "found no keys");
+    CHECK_CONTAINS(message_of([&] { yolo::load_dataset_yaml(folder / "none.yaml"); }), "does not exist");
+    CHECK_CONTAINS(message_of([&] { yolo::load_dataset_yaml(folder.path()); }), "is a folder");
 }
 
 TEST_CASE("hyper-parameters survive YAML and JSON, and unknown ones are refused with a suggestion") {
@@ -985,7 +980,7 @@ TEST_CASE("hyper-parameters survive YAML and JSON, and unknown ones are refused 
     CHECK(partial.mosaic == 0);
     CHECK(partial.box == 0.05);
     auto const error = [&](std::string const& content) {
-        return error_of([&] { yolo::load_hyperparameters(write(file, content)); });
+        return message_of([&] { yolo::load_hyperparameters(write(file, content)); });
     };
     CHECK_CONTAINS(error("lr0: 1\nmozaic: 1\n"),
                    "hyp.yaml:2: unknown key \"mozaic\"; did you mean \"mosaic\"?");
@@ -994,11 +989,11 @@ TEST_CASE("hyper-parameters survive YAML and JSON, and unknown ones are refused 
     CHECK_CONTAINS(error("lr0: [1]\n"), "not a number");
     CHECK_CONTAINS(error("lr0: .nan\n"), "want a number that is not negative");
     CHECK_CONTAINS(error("lr0: -1\n"), "want a number that is not negative");
-    CHECK_CONTAINS(error_of([&] {
+    CHECK_CONTAINS(message_of([&] {
                        yolo::update(hyp, {{"lrO", 1}}, "run.json");
                    }),
                    "run.json: unknown key \"lrO\"");
-    CHECK_CONTAINS(error_of([&] { yolo::update(hyp, {{"lr0", "x"}}, "run.json"); }), "not a number");
+    CHECK_CONTAINS(message_of([&] { yolo::update(hyp, {{"lr0", "x"}}, "run.json"); }), "not a number");
 }
 
 TEST_CASE("the shipped hyper-parameter files are complete and say what their name says") {
@@ -1017,7 +1012,7 @@ TEST_CASE("the shipped hyper-parameter files are complete and say what their nam
     for (auto const& entry : fs::directory_iterator(folder))
         for (auto const& row : yolo::hyperparameter_table)
             if (row.first != "label_smoothing")
-                CHECK(contains(slurp(entry.path()), "\n" + std::string(row.first) + ": "));
+                CHECK(contains(read_file(entry.path()), "\n" + std::string(row.first) + ": "));
 }
 
 TEST_CASE("a run's JSON file is read with errors that help") {
@@ -1026,17 +1021,17 @@ TEST_CASE("a run's JSON file is read with errors that help") {
     auto const json = yolo::load_json(write(file, R"({"epochs": 3, "data": "x.yaml"})"));
     CHECK(json.at("epochs") == 3);
     yolo::require_known_keys(json, {"epochs", "data"}, file);
-    CHECK_CONTAINS(error_of([&] {
+    CHECK_CONTAINS(message_of([&] {
                        yolo::require_known_keys(json, {"epoch", "data"}, file);
                    }),
                    "run.json: unknown key \"epochs\"; did you mean \"epoch\"?");
-    CHECK_CONTAINS(error_of([&] { yolo::require_known_keys(nlohmann::json::array(), {"a"}, file); }),
+    CHECK_CONTAINS(message_of([&] { yolo::require_known_keys(nlohmann::json::array(), {"a"}, file); }),
                    "found array, want an object");
     auto const error = [&](std::string const& content) {
-        return error_of([&] { yolo::load_json(write(file, content)); });
+        return message_of([&] { yolo::load_json(write(file, content)); });
     };
     CHECK_CONTAINS(error("{\n\"a\": 1,\n\"b\" 2}"), "run.json:3: this is not JSON");
     CHECK_CONTAINS(error(""), "this is not JSON");
     CHECK_CONTAINS(error(std::string(100'000, '[')), "nested more than 100 deep");
-    CHECK_CONTAINS(error_of([&] { yolo::load_json(folder / "none.json"); }), "does not exist");
+    CHECK_CONTAINS(message_of([&] { yolo::load_json(folder / "none.json"); }), "does not exist");
 }

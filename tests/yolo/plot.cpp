@@ -1,4 +1,5 @@
 #include <support/doctest.hpp>
+#include <support/files.hpp>
 
 #include <yolo/data/draw.hpp>
 #include <yolo/metrics/average_precision.hpp>
@@ -10,16 +11,11 @@
 
 namespace fs = std::filesystem;
 using namespace yolo;
+using support::contains;
+using support::read_file;
 using support::TemporaryFolder;
 
 namespace {
-
-std::string slurp(fs::path const& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
-bool contains(std::string const& text, std::string const& part) { return text.find(part) != text.npos; }
 
 bool have_gnuplot() {
     if (std::system("gnuplot --version > /dev/null 2>&1") == 0) return true;
@@ -331,7 +327,7 @@ TEST_CASE("without gnuplot, with a slow one or a failing one, one sentence says 
                  "i=0; while [ $i -lt 9000 ]; do echo 'a long complaint, again and again' >&2; i=$((i+1)); "
                  "done; echo x > plot.png");
     CHECK(contains(figure.write(folder / "none/r.png"), "does its folder exist"));
-    CHECK(slurp(folder / "r.png") == "old");
+    CHECK(read_file(folder / "r.png") == "old");
     CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 2);
 }
 

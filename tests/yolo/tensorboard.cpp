@@ -1,4 +1,5 @@
 #include <support/doctest.hpp>
+#include <support/files.hpp>
 
 #include <yolo/io/tensorboard.hpp>
 
@@ -8,15 +9,12 @@
 
 namespace fs = std::filesystem;
 using namespace std::string_literals;
+using support::message_of;
+using support::read_file;
 using support::TemporaryFolder;
 using yolo::TensorBoardWriter;
 
 namespace {
-
-std::string slurp(fs::path const& path) {
-    std::ifstream in(path, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
 
 std::uint64_t little(std::string_view bytes) {
     std::uint64_t value = 0;
@@ -98,13 +96,6 @@ std::string small_png() {
     return bytes;
 }
 
-template <class F> std::string error_of(F const& f) {
-    try {
-        f();
-    } catch (std::exception const& error) { return error.what(); }
-    return "";
-}
-
 }  // namespace
 
 TEST_CASE("CRC-32C equals the published values and its definition") {
@@ -125,7 +116,7 @@ TEST_CASE("an event file holds its version, then what was written, each in a rec
     TensorBoardWriter writer(folder / "made/on/the/way");
     writer.scalars(300, values);
     writer.image("results", 301, small_png());
-    auto const found = records(slurp(writer.path()));  // on the disk while the writer lives
+    auto const found = records(read_file(writer.path()));  // on the disk while the writer lives
     REQUIRE(found.size() == 3);
 
     auto const first = fields(found[0]), second = fields(found[1]), third = fields(found[2]);
@@ -170,10 +161,10 @@ TEST_CASE("every writer has a file of its own; what cannot be written is said wi
     CHECK(files.size() == 3);
 
     std::ofstream(folder / "file") << "no folder";
-    CHECK(error_of([&] { TensorBoardWriter(folder / "file"); }).find("may you write") != std::string::npos);
+    CHECK(message_of([&] { TensorBoardWriter(folder / "file"); }).find("may you write") != std::string::npos);
     TensorBoardWriter writer(folder.path());
-    CHECK(error_of([&] { writer.image("x", 0, "JFIF"); }).find("is no PNG") != std::string::npos);
-    CHECK(records(slurp(writer.path())).size() == 1);
+    CHECK(message_of([&] { writer.image("x", 0, "JFIF"); }).find("is no PNG") != std::string::npos);
+    CHECK(records(read_file(writer.path())).size() == 1);
 }
 
 TEST_CASE("the package tensorboard reads scalars and pictures, also those of a resumed run") {

@@ -1,6 +1,7 @@
 // The training loop's promises. (Single steps against the reference: steps.cpp.)
 
 #include "support/doctest.hpp"
+#include <support/files.hpp>
 
 #include <yolo/data/shapes.hpp>
 #include <yolo/experiments.hpp>
@@ -449,11 +450,6 @@ TEST_CASE("dampening is wired: its strength follows the progress and the images 
 }
 
 namespace {
-std::string text_of(std::filesystem::path const& file) {
-    std::ifstream in(file, std::ios::binary);
-    return {std::istreambuf_iterator<char>(in), {}};
-}
-
 bool same(yolo::StateDict const& a, yolo::StateDict const& b) {
     if (a.size() != b.size()) return false;
     for (std::size_t i = 0; i < a.size(); ++i)
@@ -496,7 +492,8 @@ template <class E> void resumes_exactly(int steps, auto const& change) {
     CHECK(same(a.more, b.more));  // optimizer, average, observers, oscillation, thresholds, generator
     CHECK(a.manifest.best_fitness == b.manifest.best_fitness);
     CHECK(a.manifest.extra == b.manifest.extra);
-    CHECK(text_of(whole->options.folder / "results.csv") == text_of(second->options.folder / "results.csv"));
+    CHECK(support::read_file(whole->options.folder / "results.csv") ==
+          support::read_file(second->options.folder / "results.csv"));
     auto const best = [](auto const& run) {
         return yolo::load_checkpoint(run.options.folder / "weights/best.pt").model;
     };
@@ -509,10 +506,19 @@ TEST_CASE("a float run that was interrupted, between epochs or within one, ends 
     auto const nothing = [](auto&) {};
     resumes_exactly<ex::relu>(3, nothing);  // the end of epoch 0
     resumes_exactly<ex::relu>(5, nothing);
+    resumes_exactly<ex::relu>(5, [](auto& o) { o.image_weights = o.multi_scale = true; });
     resumes_exactly<ex::relu>(4, [](yolo::TrainerOptions& o) {
         o.optimizer = yolo::OptimizerKind::adamw, o.hyp.lr0 = 0.001, o.half = true;
         o.batch_size = 16;  // as if: gradients of four micro-batches wait for a step, also between epochs
     });
+}
+
+namespace {
+using Late = ex::exp1::vary<
+    "late", qat::QuantizeFrom<qat::after_steps(4), qat::after_steps(2)>,
+    qat::Outputs<Quantizer<ex::Int<8>, ex::PerTensorSymmetric, ex::MovingAverageMinMax<>, qat::LearnedStep>>,
+    ex::StopObservers<qat::after_steps(5)>, qat::FreezeThresholds<qat::after_steps(6)>,
+    qat::FreezeBatchNorm<qat::after_steps(7), qat::Affine::frozen>>;
 }
 
 TEST_CASE("so does a quantized one: observers, oscillation, frozen weights, thresholds and their history") {
@@ -528,6 +534,91 @@ TEST_CASE("so does a quantized one: observers, oscillation, frozen weights, thre
         qat::StopObservers<qat::after_steps(4)>, qat::Weights<ex::ShiftWeights::vary<qat::Stochastic>>>;
     resumes_exactly<Narrowing>(3, [](auto& o) { o.ema = true; });
     resumes_exactly<Narrowing>(5, [](auto&) {});
+    resumes_exactly<Late>(3, [](auto&) {});  // while grids watch
+    resumes_exactly<Late>(5, [](auto& o) { o.ema = true; });
+}
+
+TEST_CASE("every switch of a schedule turns what it says, in the network and in its average") {
+    Drawn data;
+    Run<Late> run(data, "late");
+    auto average = run.detector.replicate();
+    yolo::Ema ema(average->module());
+    yolo::ScheduleSwitches switches(run.detector, average.get(), &ema, run.info,
+                                    {.steps_per_epoch = 3, .epochs = 3});
+    std::vector<std::string> said;
+    auto const turn = [&](std::int64_t step) {
+        switches.turn(step, [&](std::string const& text) { said.push_back(text); });
+    };
+    auto const all = [](yolo::Detector& detector, auto const& what) {
+        bool holds = true;
+        qat::nn::for_each_grid(detector.module(), [&](qat::nn::Grid& g) { holds = holds && what(g); });
+        return holds;
+    };
+    auto const in = [&](yolo::Detector& detector, qat::nn::GridMode mode) {
+        return all(detector, [mode](qat::nn::Grid& g) { return g.mode == mode; });
+    };
+    auto const image = torch::rand({1, 3, 64, 64});
+    using qat::nn::GridMode;
+    CHECK(in(run.detector, GridMode::bypass));
+    CHECK(in(*average, GridMode::bypass));
+    turn(1);
+    CHECK(said.empty());
+    turn(2);
+    CHECK(said == std::vector<std::string>{"observers start at step 2"});
+    CHECK(in(run.detector, GridMode::observe));
+    run.detector(image);
+    turn(4);
+    CHECK(in(run.detector, GridMode::quantize));
+    CHECK(in(*average, GridMode::quantize));
+    CHECK(all(run.detector, [](qat::nn::Grid& g) { return g.observing; }));
+    turn(5);
+    CHECK(all(run.detector, [](qat::nn::Grid& g) { return !g.observing; }));
+    auto const trains = [](qat::nn::Grid& g) {
+        return !g.learned().defined() || g.learned().requires_grad();
+    };
+    CHECK(all(run.detector, trains));
+    turn(6);
+    CHECK_FALSE(all(run.detector, trains));
+    auto const& norms = run.detector.module().named_parameters();
+    CHECK(norms["backbone.stem.bn.weight"].requires_grad());
+    turn(9);
+    CHECK_FALSE(norms["backbone.stem.bn.weight"].requires_grad());
+    CHECK(said.size() == 5);
+
+    // Resumed at step 6: the same without a word.
+    Run<Late> again(data, "again");
+    yolo::ScheduleSwitches silent(again.detector, nullptr, nullptr, again.info,
+                                  {.steps_per_epoch = 3, .epochs = 3, .step = 6, .resumed = true});
+    said.clear();
+    silent.turn(6, [&](std::string const& text) { said.push_back(text); });
+    CHECK(said.empty());
+    CHECK(in(again.detector, GridMode::quantize));
+    CHECK_FALSE(all(again.detector, trains));
+}
+
+TEST_CASE("a run whose epochs get no better ends early, and a run in a folder that was used begins anew") {
+    Drawn data;
+    auto train = data.training(), val = data.validation();
+    Run<ex::relu> run(data, "patient");
+    run.options.stop_after_epoch = 0, run.options.epochs = 9;
+    CHECK(run.train(train, &val) == yolo::Outcome::paused);
+    run.resumed = run.last(), run.options.stop_after_epoch = -1, run.options.patience = 2;
+    run.resumed->manifest.best_fitness = 2;  // nothing is better
+    run.epochs.clear();
+    CHECK(run.train(train, &val) == yolo::Outcome::stopped_early);
+    CHECK(run.epochs.size() == 2);
+    CHECK(run.messages.back() == "no better epoch than 0 for 2 epochs: stopping early");
+    CHECK(run.last().manifest.epoch == 2);
+    auto const rows = [&] {
+        auto const text = support::read_file(run.options.folder / "results.csv");
+        return std::count(text.begin(), text.end(), '\n') - 1;
+    };
+    CHECK(rows() == 3);
+    support::write_file(run.options.folder / "weights/last.pt.17-3.tmp");  // of a process that was killed
+    run.resumed.reset(), run.options.epochs = 1;
+    CHECK(run.train(train, &val) == yolo::Outcome::finished);
+    CHECK(rows() == 1);
+    CHECK_FALSE(std::filesystem::exists(run.options.folder / "weights/last.pt.17-3.tmp"));
 }
 
 TEST_CASE("a run is resumed with its own data only") {

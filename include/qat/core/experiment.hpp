@@ -72,6 +72,8 @@ private:
     using Reestimate = typename base::template get<slot::reestimation>;
     using Thresholds = typename base::template get<slot::thresholds>;
     using Exceptions = typename base::template get<slot::exceptions>;
+    template <class Q>
+    static constexpr bool trains = Q::format::quantized&& Q::estimator::learns != Learns::nothing;
 
 public:
     template <class Slot> using get = typename base::template get<Slot>;
@@ -116,6 +118,9 @@ public:
     static_assert(BatchNorm::live || Reestimate::batches == 0,
                   "qat::Experiment: FoldBatchNorm leaves no statistics to estimate again; "
                   "drop ReestimateBatchNorm or use LiveBatchNorm");
+    static_assert(detail::not_after(Start::watch, base::template get<slot::observers>::when),
+                  "qat::Experiment: observers stop before they start to watch; give StopObservers a later "
+                  "time, or QuantizeFrom an earlier Watch");
     static_assert(!Join::aligned || O::quantizer::format::quantized,
                   "qat::Experiment: AlignInputs aligns the grids of outputs, and Float outputs have none; "
                   "use Unaligned");
@@ -124,10 +129,10 @@ public:
                                   In::quantizer::format::quantized),
         "qat::Experiment: the accumulator's grid is the input's times the weight's; give Weights, Outputs "
         "and Input a quantized format, or use FloatBias");
-    static_assert(Thresholds::when == never() || W::quantizer::estimator::learns != Learns::nothing ||
-                      O::quantizer::estimator::learns != Learns::nothing ||
-                      arithmetic::head::outputs::estimator::learns != Learns::nothing ||
-                      Exceptions::template learn<arithmetic>(),
+    static_assert(Thresholds::when == never() || trains<typename W::quantizer> ||
+                      trains<typename O::quantizer> || trains<typename In::quantizer> ||
+                      trains<typename arithmetic::head::weights> ||
+                      trains<typename arithmetic::head::outputs> || Exceptions::template learn<arithmetic>(),
                   "qat::Experiment: no estimator trains a threshold, so there is none to freeze; drop "
                   "FreezeThresholds or use LearnedStep or TrainedThreshold");
 };

@@ -19,11 +19,14 @@ template <class Activation, class W, class O, class In, class Join> struct Arith
     static constexpr bool outputs_per_tensor = !O::scheme::per_channel && !In::scheme::per_channel;
     static constexpr bool outputs_round_alike = !O::rounding::stochastic && !In::rounding::stochastic;
     static constexpr bool weights_without_roles = !W::scheme::roles;
+    static constexpr bool weights_by_row =
+        !W::scheme::per_channel || W::scheme::roles || W::scheme::axis == 0;
     static constexpr bool weights_have_a_sign = W::format::is_signed || !W::scheme::symmetric;
     static constexpr bool widest_by_its_ends =
         !Join::aligned || Join::range != SharedRange::largest || !O::format::quantized || !looks_at_values;
     static constexpr bool all = outputs_have_no_sign && outputs_per_tensor && outputs_round_alike &&
-                                weights_without_roles && weights_have_a_sign && widest_by_its_ends;
+                                weights_without_roles && weights_by_row && weights_have_a_sign &&
+                                widest_by_its_ends;
 };
 
 namespace detail {
@@ -109,6 +112,9 @@ struct Arithmetic {
         rules::weights_without_roles,
         "qat::Experiment: PerRole is for the outputs of a head; use HeadPerRole<>, and a PerChannel or "
         "PerGroup scheme for weights");
+    static_assert(rules::weights_by_row,
+                  "qat::Experiment: a convolution's weights have one scale for each output channel, which "
+                  "is axis 0; use PerChannelSymmetric<>, PerChannelAffine<> or PerGroup<N>");
     static_assert(rules::weights_have_a_sign,
                   "qat::Experiment: weights have a sign, and UInt without a zero point makes every negative "
                   "one 0; use Int, or UInt with PerChannelAffine, and PACT for outputs only");

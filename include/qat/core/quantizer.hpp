@@ -66,6 +66,10 @@ struct QuantizerRules {
     static constexpr bool fixed_range_per_tensor = !Observer::fixed || !Scheme::per_channel || Scheme::roles;
     static constexpr bool narrow_is_symmetric = Format::name != "narrow int" || Scheme::symmetric;
     static constexpr bool counted_per_tensor = !wants_tensor || !Scheme::per_channel;
+    static constexpr bool bins_finer_than_levels = [] {
+        if constexpr (one_threshold && Format::quantized) return Format::hi + 1 < Observer::bins;
+        return true;
+    }();
     static constexpr bool threshold_is_symmetric = !one_threshold || Scheme::symmetric;
     static constexpr bool threshold_is_a_shift =
         learns != Learns::log2_threshold || (Scale::power_of_two && !Scale::searches && !Scale::votes);
@@ -81,7 +85,8 @@ struct QuantizerRules {
     static constexpr bool all = shift_without_zero_point && fixed_range_per_tensor && narrow_is_symmetric &&
                                 counted_per_tensor && threshold_is_symmetric && threshold_is_a_shift &&
                                 step_is_any_number && step_without_offset && offset_has_zero_point &&
-                                clip_is_unsigned && learned_rounds_alike && reaches_have_roles && search_sees;
+                                clip_is_unsigned && learned_rounds_alike && reaches_have_roles &&
+                                search_sees && bins_finer_than_levels;
 };
 
 template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator,
@@ -113,6 +118,10 @@ struct BasicQuantizer
         rules::threshold_is_symmetric || !rules::counted_per_tensor,
         "qat::Quantizer: Entropy finds one threshold for both signs; use PerTensorSymmetric, or Histogram "
         "with a zero point");
+    static_assert(
+        rules::bins_finer_than_levels,
+        "qat::Quantizer: Entropy merges its bins into the grid's levels, and so many levels leave nothing to "
+        "merge; use MinMax, MovingAverageMinMax or Histogram for a wide format, or Entropy with more bins");
     static_assert(
         rules::threshold_is_a_shift,
         "qat::Quantizer: TrainedThreshold trains the exponent of a power of two; add PowerOfTwo<Ceil>, "

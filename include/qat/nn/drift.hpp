@@ -113,8 +113,8 @@ template <class Forward> std::vector<Clipped> clip_rates(torch::nn::Module& mode
                 scale = scale.view(shape), zero = zero.view(shape);
             }
             auto const& levels = w.grid->levels;
-            auto const low = scale * (levels.lo - zero - 0.5), high = scale * (levels.hi - zero + 0.5);
-            auto const outside = ((x >= low) & (x <= high)).logical_not_().sum();
+            auto const code = w.grid->rounded(x / scale) + zero;
+            auto const outside = ((code >= levels.lo) & (code <= levels.hi)).logical_not_().sum();
             w.outside = w.outside.defined() ? w.outside + outside : outside;
             w.found.values += x.numel();
         };

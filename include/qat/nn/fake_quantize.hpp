@@ -20,7 +20,8 @@ struct ResultOptions {
     bool counts = true, codes = false;
 };
 
-/// An estimator that trains its grid starts with the one that the observer chose for the first tensor seen in training.
+/// An estimator that trains its grid starts with the one that the observer chose for the first tensor seen in training, or
+/// for all that it watched before quantization started.
 /// State: scale, zero_point and the observer's ([] or [G] each); none at all if the format is Float. Until something was
 /// seen the scale is 1. G: the number of scales: channels of the scheme's axis, or groups of them. What is trained is a
 /// parameter of its own (step, offset, log2_threshold or clip) which scale and zero_point follow in refresh().
@@ -90,7 +91,7 @@ public:
     }
     void after_update() override {
         if constexpr (learns)
-            if (running_) follow_learned();
+            if (running_ && mode == GridMode::quantize) follow_learned();
     }
     bool unseen() const override {
         if constexpr (learns) return !started_.template item<bool>();
@@ -147,6 +148,7 @@ public:
 
     void refresh() override {
         if constexpr (learns) {
+            if (mode == GridMode::observe) return watch();
             if (!running_) start({}, false);
             if (running_) adopt_learned();
         } else if constexpr (F::quantized) {
@@ -227,15 +229,27 @@ private:
         if (!started_.template item<bool>()) {
             if (observes && !each_step_) see(range<S>(y), y);
             observation_->follow();
-            if (!observation_->known().all().template item<bool>()) return;
-            move();
-            auto const first = initial_parameter<Spec>(GridTensors{scale, zero_point}, levels);
-            learned_.parameter.copy_(first.parameter);
-            if (learned_.offset.defined()) learned_.offset.copy_(first.offset);
-            started_.fill_(true);
+            begin_with_observed();
+            if (!started_.template item<bool>()) return;
         }
         running_ = true;
         adopt_learned();
+    }
+
+    // Before quantization starts the parameter follows the observer, also one that was read from a file.
+    void watch() {
+        torch::NoGradGuard no_grad;
+        if (observation_->follow()) begin_with_observed();
+    }
+
+    void begin_with_observed() {
+        if (!observation_->known().all().template item<bool>()) return;
+        move();
+        auto const first = initial_parameter<Spec>(GridTensors{scale, zero_point}, levels);
+        learned_.parameter.copy_(first.parameter);
+        if (learned_.offset.defined()) learned_.offset.copy_(first.offset);
+        guard_.reset();
+        started_.fill_(true);
     }
 
     ThresholdFreeze& guard() {

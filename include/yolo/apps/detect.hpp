@@ -33,9 +33,10 @@ struct DetectArguments {
             ->expected(1, 2)
             ->trigger_on_parse()
             ->check(multiple_of_32());
-        app.add_option("--conf-thres", confidence, "confidence below which boxes are left out")
+        app.add_option("--conf-thres,--conf", confidence, "confidence below which boxes are left out")
             ->check(share());
-        app.add_option("--iou-thres", iou, "overlap above which the less confident box goes")->check(share());
+        app.add_option("--iou-thres,--iou", iou, "overlap above which the less confident box goes")
+            ->check(share());
         app.add_option("--max-det", max_det, "boxes of an image")->check(at_least(1));
         app.add_option("--classes", classes, "only these")->check(at_least(0));
         app.add_option("--device", device, "cpu or 0; default: a GPU if there is one");

@@ -45,7 +45,9 @@ public:
         if (!outputs_.pictures) return;
         draw_boxes(frame.image, boxes, names_, outputs_.style);
         if (!frame.of_video()) {
-            write_image(folder_ / frame.path.filename(), frame.image);
+            auto name = frame.path.filename();
+            if (!cv::haveImageWriter(name.string())) name.replace_extension(".jpg");
+            write_image(folder_ / name, frame.image);
             return;
         }
         if (frame.number == 1)

@@ -20,8 +20,8 @@ inline Dataset scan_data_set(std::vector<std::filesystem::path> const& paths, in
     auto const& found = images.summary();
     for (auto const& note : found.notes) spdlog::debug(note);
     for (auto const& message : found.messages) spdlog::warn(message);
-    spdlog::info("{}: {} images, {} backgrounds, {} corrupt{}", paths.empty() ? "" : paths.front().string(),
-                 found.found + found.missing, found.missing + found.empty, found.corrupt,
+    spdlog::info("{}: {} images: {}{}", paths.empty() ? "" : paths.front().string(),
+                 found.found + found.missing, to_string(found),
                  found.from_cache > 0 ? ", " + std::to_string(found.from_cache) + " known from the last scan"
                                       : "");
     return images;

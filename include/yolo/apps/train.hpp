@@ -57,7 +57,7 @@ inline void show_best(Catalogue const& catalogue, TrainArguments const& a, Train
     ValidationPictures pictures(folder, data.set.names);
     if (!a.noplots) options.observer = pictures.observer(), options.curves = KeepCurves::yes;
     auto const result = validate(*kept.detector, loader, options);
-    print_table(result.evaluation, data.set.names, data.set.classes <= 50);
+    print_table(result.evaluation, data.set.names, data.set.classes > 1);
     if (!a.json.empty()) {
         auto object = yolo::to_json(result, data.set.names);
         object["experiment"] = kept.experiment->name, object["weights"] = best.string(),
@@ -82,6 +82,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
             auto arguments = arguments_of(file, app);
             std::reverse(arguments.begin(), arguments.end());
             int const stop_after_epoch = a.stop_after_epoch;  // of this session, not of the run
+            a = {};
             app.parse(arguments);
             a.resume = resumed, a.exist_ok = true, a.stop_after_epoch = stop_after_epoch;
         }
@@ -117,9 +118,9 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
             if (auto const why = plot_labels(data.train, data.set.names, folder / "labels.png"); !why.empty())
                 spdlog::warn(why);
         auto const ran = detail::train_once(catalogue, a, data, hyp, folder, detail::Extras::all);
-        if (ran.outcome == Outcome::interrupted) return 128 + stop_signal;
-        if (ran.outcome != Outcome::paused) detail::show_best(catalogue, a, data, folder, epochs);
-        return 0;
+        if (ran.outcome != Outcome::paused && !stop_requested)
+            detail::show_best(catalogue, a, data, folder, epochs);
+        return stop_requested ? 128 + stop_signal : 0;
     });
 }
 

@@ -62,7 +62,7 @@ struct TrainArguments {
         app.add_option("--epochs", epochs, "passes over the data set")
             ->default_str("the experiment's")
             ->check(at_least(1));
-        app.add_option("--batch-size", batch_size, "images of a step")->check(at_least(1));
+        app.add_option("--batch-size,--batch", batch_size, "images of a step")->check(at_least(1));
         app.add_option("--imgsz,--img,--img-size", image_size, "pixels, a multiple of 32")
             ->check(multiple_of_32());
         app.add_option("--model", size, "size of a network from nothing: n s m l x, or depth,width");
@@ -86,8 +86,8 @@ struct TrainArguments {
                 ->expected(0, 1)
                 ->default_str("");
         app.add_option("--save-period", save_period,
-                       "keep weights/epochN.pt every so many epochs; 0: last.pt and best.pt only")
-            ->check(at_least(0));
+                       "keep weights/epochN.pt every so many epochs; 0 or less: last.pt and best.pt only")
+            ->check(at_least(-1));
         app.add_option("--stop-after-epoch", stop_after_epoch,
                        "end the run once this epoch is saved, for --resume; -1: never")
             ->check(at_least(-1));

@@ -41,13 +41,18 @@ inline ExperimentInfo const& experiment_of(Catalogue const& catalogue, TrainArgu
     return catalogue.find(named.empty() ? "silu" : named);
 }
 
+/// Decoded images of every epoch.
+inline void cache_as_told(LoaderOptions& o, TrainArguments const& a) {
+    o.caching = a.no_cache ? ImageCaching::none : a.cache == "disk" ? ImageCaching::disk : ImageCaching::ram;
+    if (a.cache == "ram")
+        o.cache_limit_bytes = std::numeric_limits<std::int64_t>::max();  // what memory is left
+}
+
 inline LoaderOptions training_loader(TrainArguments const& a, Hyperparameters const& hyp) {
     LoaderOptions o{.image_size = a.image_size, .batch_size = a.batch_size, .workers = a.workers};
     o.augment = true, o.shuffle = true, o.rect = a.rect, o.seed = a.seed, o.hyp = hyp;
     o.mosaic_tiles = a.mosaic_tiles;
-    o.caching = a.no_cache ? ImageCaching::none : a.cache == "disk" ? ImageCaching::disk : ImageCaching::ram;
-    if (a.cache == "ram")
-        o.cache_limit_bytes = std::numeric_limits<std::int64_t>::max();  // what memory is left
+    cache_as_told(o, a);
     return o;
 }
 
@@ -101,7 +106,11 @@ inline TrainedRun train_once(Catalogue const& catalogue, TrainArguments const& a
 
     Loader train_loader(data.train, training_loader(a, hyp));
     std::optional<Loader> val_loader;
-    if (data.val) val_loader.emplace(*data.val, validation_loader(a.image_size, a.batch_size * 2, a.workers));
+    if (data.val) {
+        auto o = validation_loader(a.image_size, a.batch_size * 2, a.workers);
+        if (!a.noval) cache_as_told(o, a);
+        val_loader.emplace(*data.val, o);
+    }
     spdlog::info("{} training images, {} batches an epoch, {} epochs; results in {}", data.train.size(),
                  train_loader.batches(), epochs, folder.string());
     for (auto const& event : qat::plan(info.schedule, train_loader.batches(), epochs))

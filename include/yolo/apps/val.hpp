@@ -96,7 +96,7 @@ inline int val_network(Catalogue const& catalogue, ValArguments const& a) {
     if (!a.noplots) run.observer = pictures.observer(), run.curves = KeepCurves::yes;
     auto const result = run(a, side, a.save_json ? &coco : nullptr);
     if (!a.noplots) pictures.draw(result.evaluation);
-    print_table(result.evaluation, set.names, a.verbose);
+    print_table(result.evaluation, set.names, a.verbose || (set.classes > 1 && set.classes < 50));
     std::cout << speed_line(result, a.batch_size, side) << "\n";
     auto object = to_json(result, set.names);
     object["experiment"] = loaded.experiment->name;

@@ -28,10 +28,11 @@ struct ValArguments {
                        "what the network computes; default: what the checkpoint says");
         app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side")
             ->check(at_least(1));
-        app.add_option("--batch-size", batch_size, "images")->check(at_least(1));
-        app.add_option("--conf-thres", confidence, "confidence below which boxes are left out")
+        app.add_option("--batch-size,--batch", batch_size, "images")->check(at_least(1));
+        app.add_option("--conf-thres,--conf", confidence, "confidence below which boxes are left out")
             ->check(share());
-        app.add_option("--iou-thres", iou, "overlap above which the less confident box goes")->check(share());
+        app.add_option("--iou-thres,--iou", iou, "overlap above which the less confident box goes")
+            ->check(share());
         app.add_option("--max-det", max_det, "boxes of an image")->check(at_least(1));
         app.add_option(
                "--task", task,

@@ -1,6 +1,7 @@
 #pragma once
 // A file that appears whole or not at all: written beside its final place, brought to the disk, then renamed.
-// Until commit() a file of that name stays as it was, and whatever goes wrong, no temporary file is left.
+// Until commit() a file of that name stays as it was, and whatever goes wrong, no temporary file is left; only a process that
+// is killed leaves one, for remove_unfinished().
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -84,6 +85,13 @@ inline void write_atomically(std::filesystem::path const& path, std::string_view
     AtomicFile file(path);
     file.write(text);
     file.commit();
+}
+
+/// Deletes what killed processes have left in a folder that no other process writes to.
+inline void remove_unfinished(std::filesystem::path const& folder) {
+    std::error_code ignored;
+    for (auto const& entry : std::filesystem::directory_iterator(folder, ignored))
+        if (entry.path().extension() == ".tmp") std::filesystem::remove(entry.path(), ignored);
 }
 
 }  // namespace yolo

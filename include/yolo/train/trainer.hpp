@@ -165,6 +165,8 @@ private:
                                      "; resume with the data set and the batch size of the run, or start "
                                      "another from its weights");
         at_.batches = batches;
+        if (!resumed_) std::filesystem::remove(o_.folder / "results.csv");  // of a run that was here before
+        remove_unfinished(o_.folder / "weights");
         detector_.module().train();
         if (experiment_.quantized && !resumed_) observe_first_batch(train);
         switches_.emplace(detector_, average_.get(), ema_ ? &*ema_ : nullptr, experiment_,

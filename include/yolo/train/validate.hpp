@@ -134,11 +134,12 @@ inline Validation validate(Detector& detector, Loader& loader, NmsOptions const&
     return validate(detector, loader, options);
 }
 
-/// The loader that validation wants: rectangular batches with half a stride of padding, every image once.
+/// The loader that validation wants: rectangular batches with half a stride of padding, every image once, so that none is
+/// kept in memory.
 inline LoaderOptions validation_loader(int image_size, int batch_size, int workers) {
     LoaderOptions o;
     o.image_size = image_size, o.batch_size = batch_size, o.workers = workers;
-    o.rect = true, o.pad = 0.5;
+    o.rect = true, o.pad = 0.5, o.caching = ImageCaching::none;
     return o;
 }
 

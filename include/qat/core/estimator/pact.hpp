@@ -1,8 +1,8 @@
 #pragma once
 // The upper clip of an activation that is never negative is a parameter, alpha:
 //     s = alpha / hi ;  dy/dx = 1 where 0 <= x < alpha, else 0 ;  dy/dalpha = 1 where x >= alpha, else 0
-// PACT: Choi et al. 2018, arXiv:1805.06085, equations 1 to 3. The paper also decays alpha (L2) as the weights: give its
-// optimizer group a weight decay.
+// PACT: Choi et al. 2018, arXiv:1805.06085, equations 1 to 3. The paper also decays alpha (L2) as the weights; here
+// what is learned of grids is an optimizer group of its own, without decay.
 
 #include <qat/core/estimator/learns.hpp>
 #include <qat/core/estimator/slope.hpp>

@@ -49,8 +49,11 @@ template <fixed_string Stage, class... Fragments> struct Except {
     };  // the stage's rules have spoken
     template <class A> static constexpr bool learn() {
         using At = stage_of<A>;
-        return At::weights::estimator::learns != Learns::nothing ||
-               At::outputs::estimator::learns != Learns::nothing;
+        auto const trains = []<class Q>(Q*) {
+            return Q::format::quantized && Q::estimator::learns != Learns::nothing;
+        };
+        return trains(static_cast<typename At::weights*>(nullptr)) ||
+               trains(static_cast<typename At::outputs*>(nullptr));
     }
 };
 

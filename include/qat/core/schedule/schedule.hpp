@@ -5,6 +5,7 @@
 #include <qat/core/slots.hpp>
 
 #include <algorithm>
+#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,8 +15,11 @@ namespace detail {
 template <After When> struct Time {
     static_assert(When.count >= 0, "qat::after_steps, after_epochs: 0 or more; never() for never");
 };
-constexpr bool in_order(After earlier, After later) {
-    return earlier.unit != later.unit || earlier.count < later.count;
+constexpr bool in_order(After earlier, After later) {  // as far as their units tell; plan() knows the rest
+    return earlier.unit != After::never && (earlier.unit != later.unit || earlier.count < later.count);
+}
+constexpr bool not_after(After earlier, After later) {
+    return earlier == later || later == never() || in_order(earlier, later);
 }
 }  // namespace detail
 
@@ -25,6 +29,9 @@ template <After When, After Watch = after_steps(0)> struct QuantizeFrom {
     static constexpr std::string_view name = "quantization starts";
     static constexpr After when = When, watch = Watch;
     static_assert(sizeof(detail::Time<When>) + sizeof(detail::Time<Watch>) > 0);
+    static_assert(
+        detail::not_after(Watch, When),
+        "qat::QuantizeFrom: grids watch before they quantize; let Watch come first, or be the same");
 };
 
 template <After When> struct StopObservers {  // ranges and scales no longer move
@@ -128,8 +135,28 @@ struct Event {
     std::string title;  // "observers stop"
 };
 
+namespace detail {
+// Times in different units have an order only for a data set.
+inline void check_order(Schedule const& s, std::int64_t steps_per_epoch) {
+    auto const want = [&](After earlier, char const* first, After later, char const* second, bool same) {
+        auto const a = earlier.step(steps_per_epoch), b = later.step(steps_per_epoch);
+        if (b < 0 || (a >= 0 && (a < b || (same && a == b)))) return;
+        throw std::invalid_argument(std::string("schedule: with ") + std::to_string(steps_per_epoch) +
+                                    " steps an epoch " + first + " at step " + std::to_string(a) + " and " +
+                                    second + " at step " + std::to_string(b) +
+                                    "; they must come in this order, give both in one unit");
+    };
+    want(s.watch, "observers start", s.quantize, "quantization", true);
+    want(s.watch, "observers start", s.stop_observers, "stop", true);
+    for (int i = 1; i < 4 && s.bits[i].bits > 0; ++i)
+        want(s.bits[i - 1].when, "the more bits end", s.bits[i].when, "the fewer", false);
+}
+}  // namespace detail
+
 /// The events of a schedule for a data set of that many micro-batches an epoch, in order; those after the end are left out.
+/// throws std::invalid_argument where times in different units contradict each other for that data set.
 inline std::vector<Event> plan(Schedule const& s, std::int64_t steps_per_epoch, int epochs) {
+    detail::check_order(s, steps_per_epoch);
     std::vector<Event> events;
     auto const last = steps_per_epoch * epochs;
     auto const add = [&](After when, std::string title, Action action, int value = 0) {

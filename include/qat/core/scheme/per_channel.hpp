@@ -12,6 +12,7 @@ template <int Axis = 0> struct PerChannelAffine {  // with zero points
     static constexpr std::string_view name = "per-channel affine";
     static constexpr bool symmetric = false, per_channel = true, grouped = false, roles = false;
     static constexpr int axis = Axis;
+    static_assert(Axis >= 0, "qat::PerChannel: an axis counts from 0");
 };
 
 template <int Axis = 0> struct PerChannelSymmetric {  // z = 0
@@ -19,6 +20,7 @@ template <int Axis = 0> struct PerChannelSymmetric {  // z = 0
     static constexpr std::string_view name = "per-channel symmetric";
     static constexpr bool symmetric = true, per_channel = true, grouped = false, roles = false;
     static constexpr int axis = Axis;
+    static_assert(Axis >= 0, "qat::PerChannel: an axis counts from 0");
 };
 
 }  // namespace qat

@@ -13,6 +13,7 @@ template <int N, int Axis = 0> struct PerGroup {
     static constexpr std::string_view name = "per group of channels, symmetric";
     static constexpr bool symmetric = true, per_channel = true, grouped = true, roles = false;
     static constexpr int axis = Axis, group_size = N;
+    static_assert(Axis >= 0, "qat::PerGroup: an axis counts from 0");
     static_assert(N >= 1, "qat::PerGroup: at least one channel in a group");
 };
 
