@@ -615,10 +615,12 @@ TEST_CASE("a run whose epochs get no better ends early, and a run in a folder th
     };
     CHECK(rows() == 3);
     support::write_file(run.options.folder / "weights/last.pt.17-3.tmp");  // of a process that was killed
+    support::write_file(run.options.folder / "results.csv.17-4.tmp");
     run.resumed.reset(), run.options.epochs = 1;
     CHECK(run.train(train, &val) == yolo::Outcome::finished);
     CHECK(rows() == 1);
     CHECK_FALSE(std::filesystem::exists(run.options.folder / "weights/last.pt.17-3.tmp"));
+    CHECK_FALSE(std::filesystem::exists(run.options.folder / "results.csv.17-4.tmp"));
 }
 
 TEST_CASE("a run is resumed with its own data only") {

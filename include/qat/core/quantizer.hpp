@@ -67,7 +67,8 @@ struct QuantizerRules {
     static constexpr bool narrow_is_symmetric = Format::name != "narrow int" || Scheme::symmetric;
     static constexpr bool counted_per_tensor = !wants_tensor || !Scheme::per_channel;
     static constexpr bool bins_finer_than_levels = [] {
-        if constexpr (one_threshold && Format::quantized) return Format::hi + 1 < Observer::bins;
+        if constexpr (one_threshold && Format::quantized)
+            return Observer::bins < 2 || Format::hi + 1 < Observer::bins;  // Entropy has spoken of fewer
         return true;
     }();
     static constexpr bool threshold_is_symmetric = !one_threshold || Scheme::symmetric;

@@ -166,7 +166,7 @@ private:
                                      "another from its weights");
         at_.batches = batches;
         if (!resumed_) std::filesystem::remove(o_.folder / "results.csv");  // of a run that was here before
-        remove_unfinished(o_.folder / "weights");
+        remove_unfinished(o_.folder), remove_unfinished(o_.folder / "weights");
         detector_.module().train();
         if (experiment_.quantized && !resumed_) observe_first_batch(train);
         switches_.emplace(detector_, average_.get(), ema_ ? &*ema_ : nullptr, experiment_,
