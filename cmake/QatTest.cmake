@@ -1,7 +1,3 @@
-# doctest itself, once for all test binaries: it takes longer to compile than most tests.
-add_library(qat_doctest_main OBJECT ${CMAKE_CURRENT_LIST_DIR}/../tests/support/main.cpp)
-target_link_libraries(qat_doctest_main PUBLIC doctest::doctest)
-
 # qat_test(NAME SOURCES file... [TORCH | YOLO] [QUICK] [LABELS label...] [TIMEOUT seconds])
 # One doctest binary, registered as NAME (everything but the suite "shared") and, where a source has that suite, as
 # NAME.shared, which needs the data beside the checkout. TORCH links qat::torch, YOLO links yolo::yolo; both use the

@@ -62,6 +62,7 @@ head -n 1 <(find "$PWD/shapes/images/val" -name '*.jpg' | sort) > one.txt
 sed "s#^val: .*#val: $PWD/one.txt#" "$data" > shapes/one.yaml
 "${val[@]}" --data shapes/one.yaml --noplots --save-json --annotations truth.json --json one.json > one.out 2>&1 || { cat one.out; exit 1; }
 near "$(number one.json AP50)" "$(number one.json map50)" 0.1 || fail "images that were not looked at count: AP50 $(number one.json AP50), mAP50 $(number one.json map50)"
+# five pictures of each of the five runs above that draw
 [ "$(files runs/val '*.png')" = 25 ] || fail "--noplots or --task speed draws: $(find runs/val -name '*.png')"
 "${val[@]}" --data shapes/one.yaml --task study --project runs/study > study.txt 2>&1 || { cat study.txt; exit 1; }
 awk 'NF != 10 { exit 1 } END { exit NR != 11 }' runs/study/exp/study_one_shapes-silu.txt || fail "the study's lines"

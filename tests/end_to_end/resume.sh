@@ -87,4 +87,12 @@ code=0; wait $! || code=$?
 [ "$code" = 143 ] || { cat ended.txt; fail "SIGTERM gave status $code"; }
 resume ended
 same term ended
+
+# SIGTERM once the last epoch is saved, while the best one is shown: nothing is left to do, and the status tells
+"$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
+    --exist-ok --name shown --experiment relu --epochs 1 > shown.txt 2>&1 &
+for _ in $(seq 500); do [ -e runs/train/shown/weights/last.pt ] && break; sleep 0.02; done
+kill -TERM $!
+code=0; wait $! || code=$?
+[ "$code" = 143 ] || { cat shown.txt; fail "SIGTERM after the last epoch gave status $code"; }
 echo "nothing was lost"

@@ -213,16 +213,18 @@ TEST_CASE(
 TEST_CASE("times in different units must come in order for the data set at hand") {
     using Narrows = Experiment<"x", StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_steps(100)}>>;
     CHECK(plan(Narrows::schedule, 10, 20).size() == 2);
-    CHECK_THROWS_WITH(plan(Narrows::schedule, 25, 20),
-                      "schedule: with 25 steps an epoch the more bits end at step 100 and the fewer at step "
-                      "100; they must come in this order, give both in one unit");
+    CHECK_THROWS_WITH(
+        plan(Narrows::schedule, 25, 20),
+        "schedule: with 25 steps an epoch 6 bits come at step 100, and 4 bits come at step 100; "
+        "the first must come before the second, give both in one unit");
     using Watches = Experiment<"x", QuantizeFrom<after_epochs(1), after_steps(500)>>;
     CHECK(plan(Watches::schedule, 500, 2).size() == 2);
     CHECK_THROWS_WITH(plan(Watches::schedule, 499, 2),
-                      doctest::Contains("observers start at step 500 and quantization at step 499"));
+                      doctest::Contains("observers start at step 500, and quantization starts at step 499"));
     using Stops =
         Experiment<"x", QuantizeFrom<after_epochs(1), after_epochs(1)>, StopObservers<after_steps(9)>>;
-    CHECK_THROWS_WITH(plan(Stops::schedule, 10, 2), doctest::Contains("start at step 10 and stop at step 9"));
+    CHECK_THROWS_WITH(plan(Stops::schedule, 10, 2),
+                      doctest::Contains("start at step 10, and they stop at step 9"));
     // A learned grid of the image alone can be frozen.
     static_assert(Experiment<"x", Input<Quantizer<Int<8>, PerTensorSymmetric, LearnedStep>>,
                              FreezeThresholds<after_epochs(1)>>::schedule.freeze_thresholds ==

@@ -81,10 +81,11 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
             auto const file = resumed.parent_path().parent_path() / "opt.json";
             auto arguments = arguments_of(file, app);
             std::reverse(arguments.begin(), arguments.end());
-            int const stop_after_epoch = a.stop_after_epoch;  // of this session, not of the run
-            a = {};
+            auto const here = std::exchange(a, {});
             app.parse(arguments);
-            a.resume = resumed, a.exist_ok = true, a.stop_after_epoch = stop_after_epoch;
+            a.resume = resumed, a.exist_ok = true;
+            a.stop_after_epoch = here.stop_after_epoch;  // of this session, not of the run
+            if (!here.json.empty()) a.json = here.json;
         }
         if (a.rect && a.image_weights) {
             spdlog::warn("--rect keeps the order of the images; it is ignored beside --image-weights");

@@ -87,11 +87,15 @@ inline void write_atomically(std::filesystem::path const& path, std::string_view
     file.commit();
 }
 
-/// Deletes what killed processes have left in a folder that no other process writes to.
+/// Deletes the AtomicFiles that killed processes have left in a folder that no other process writes to.
 inline void remove_unfinished(std::filesystem::path const& folder) {
     std::error_code ignored;
-    for (auto const& entry : std::filesystem::directory_iterator(folder, ignored))
-        if (entry.path().extension() == ".tmp") std::filesystem::remove(entry.path(), ignored);
+    for (auto const& entry : std::filesystem::directory_iterator(folder, ignored)) {
+        auto const who = entry.path().stem().extension().string();  // ".PID-N"
+        bool const ours = entry.path().extension() == ".tmp" && who.find('-') != who.npos &&
+                          who.find_first_not_of("0123456789-", 1) == who.npos;
+        if (ours) std::filesystem::remove(entry.path(), ignored);
+    }
 }
 
 }  // namespace yolo

@@ -103,6 +103,22 @@ inline double clip_gradients(std::vector<torch::Tensor> const& parameters, doubl
     return norm;
 }
 
+/// The gradients of an optimizer made by make_optimizer, of norm 10 at most as YOLOv5's. Learned scales by themselves: a
+/// threshold's gradient is a sum over millions of values and would leave nothing of the weights' own. Returns the norm
+/// from before; not finite if any gradient is not.
+inline double clip_gradients(torch::optim::Optimizer& optimizer) {
+    constexpr double largest = 10;
+    auto& groups = optimizer.param_groups();
+    std::vector<torch::Tensor> network;
+    for (auto group : {ParameterGroup::bias, ParameterGroup::weight, ParameterGroup::norm}) {
+        auto const& own = groups[static_cast<std::size_t>(group)].params();
+        network.insert(network.end(), own.begin(), own.end());
+    }
+    double const norm = clip_gradients(network, largest);
+    if (groups.size() <= static_cast<std::size_t>(ParameterGroup::quantizer)) return norm;
+    return norm + clip_gradients(groups.back().params(), largest);
+}
+
 /// Sets the rates of an optimizer made by make_optimizer, which must outlive it.
 class StepSchedule {
 public:

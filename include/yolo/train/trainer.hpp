@@ -6,6 +6,7 @@
 #include <yolo/data/multi_scale.hpp>
 #include <yolo/io/checkpoint.hpp>
 #include <yolo/io/progress.hpp>
+#include <yolo/train/freeze_layers.hpp>
 #include <yolo/train/not_finite.hpp>
 #include <yolo/train/run_state.hpp>
 #include <yolo/train/schedule_switches.hpp>
@@ -27,7 +28,7 @@ public:
         manifest_.experiment = experiment.name;
         manifest_.epoch = -1,
         manifest_.best_fitness = 0;  // of this run; the manifest may come from the one before
-        freeze_layers();
+        freeze_layers(detector_, o_.freeze);
         for (auto const& [key, tensor, _] : detail::named_state(detector_))
             if (tensor.requires_grad()) parameters_.emplace_back(key, tensor);
         if (o_.ema) {
@@ -134,19 +135,6 @@ public:
 private:
     void say(std::string const& text) const {
         if (events_.message) events_.message(text);
-    }
-
-    /// {n}: the first n numbered layers; several: just these. As YOLOv5's --freeze.
-    void freeze_layers() {
-        if (o_.freeze.empty()) return;
-        for (auto const& [key, tensor, _] : detail::named_state(detector_)) {
-            int const layer = detail::layer_of(key);
-            bool const chosen = o_.freeze.size() == 1
-                                    ? layer < o_.freeze.front()
-                                    : std::count(o_.freeze.begin(), o_.freeze.end(), layer) > 0;
-            if (torch::Tensor t = tensor; layer >= 0 && chosen && t.requires_grad())
-                t.set_requires_grad(false);
-        }
     }
 
     std::string last_file() const { return (o_.folder / "weights/last.pt").string(); }
@@ -311,7 +299,7 @@ private:
                     gradient.mul_(1 / loss_scale_.value());
         }
         if (stability_) stability_->before_update(progress, at_.images_since_update);
-        if (!std::isfinite(clip_gradients())) return skip_step(step, nullptr, {});
+        if (!std::isfinite(clip_gradients(*optimizer_))) return skip_step(step, nullptr, {});
         optimizer_->step();
         drop_gradients();
         at_.skipped_in_a_row = 0;
@@ -344,21 +332,6 @@ private:
                                      " steps in a row were not finite (the last because of " + what + ")") +
                        (has_last ? "; " + last_file() + " is the last good checkpoint, try a smaller lr0"
                                  : "; no checkpoint was saved yet, try a smaller lr0"));
-    }
-
-    // Learned scales by themselves: a threshold's gradient is a sum over millions of values and would leave nothing of the
-    // weights' own. Returns the norm; not finite if any gradient is not.
-    double clip_gradients() {
-        constexpr double largest_norm = 10;
-        auto& groups = optimizer_->param_groups();
-        std::vector<torch::Tensor> network;
-        for (auto group : {ParameterGroup::bias, ParameterGroup::weight, ParameterGroup::norm}) {
-            auto const& own = groups[static_cast<std::size_t>(group)].params();
-            network.insert(network.end(), own.begin(), own.end());
-        }
-        double const norm = yolo::clip_gradients(network, largest_norm);
-        if (groups.size() <= static_cast<std::size_t>(ParameterGroup::quantizer)) return norm;
-        return norm + yolo::clip_gradients(groups.back().params(), largest_norm);
     }
 
     // resumable: with what the run remembers, three times as large.

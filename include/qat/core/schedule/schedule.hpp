@@ -138,18 +138,20 @@ struct Event {
 namespace detail {
 // Times in different units have an order only for a data set.
 inline void check_order(Schedule const& s, std::int64_t steps_per_epoch) {
-    auto const want = [&](After earlier, char const* first, After later, char const* second, bool same) {
+    auto const want =
+        [&](After earlier, std::string const& first, After later, std::string const& second, bool same) {
         auto const a = earlier.step(steps_per_epoch), b = later.step(steps_per_epoch);
         if (b < 0 || (a >= 0 && (a < b || (same && a == b)))) return;
-        throw std::invalid_argument(std::string("schedule: with ") + std::to_string(steps_per_epoch) +
-                                    " steps an epoch " + first + " at step " + std::to_string(a) + " and " +
-                                    second + " at step " + std::to_string(b) +
-                                    "; they must come in this order, give both in one unit");
+        throw std::invalid_argument("schedule: with " + std::to_string(steps_per_epoch) + " steps an epoch " +
+                                    first + " at step " + std::to_string(a) + ", and " + second +
+                                    " at step " + std::to_string(b) +
+                                    "; the first must come before the second, give both in one unit");
     };
-    want(s.watch, "observers start", s.quantize, "quantization", true);
-    want(s.watch, "observers start", s.stop_observers, "stop", true);
+    want(s.watch, "observers start", s.quantize, "quantization starts", true);
+    want(s.watch, "observers start", s.stop_observers, "they stop", true);
+    auto const bits = [](BitsStep const& step) { return std::to_string(step.bits) + " bits come"; };
     for (int i = 1; i < 4 && s.bits[i].bits > 0; ++i)
-        want(s.bits[i - 1].when, "the more bits end", s.bits[i].when, "the fewer", false);
+        want(s.bits[i - 1].when, bits(s.bits[i - 1]), s.bits[i].when, bits(s.bits[i]), false);
 }
 }  // namespace detail
 
