@@ -42,6 +42,8 @@ std::vector<Variant> variants() {
     using enum Observers;
     using silu = e::stock::vary<"stock-silu", qat::SiLU>;
     using live = e::stock::vary<"live", qat::LiveBatchNorm>;
+    using live_shift = shift::vary<"live-shift", qat::LiveBatchNorm>;
+    using live_silu = live::vary<"live-silu", qat::SiLU>;
     using coded = e::stock::vary<"coded", qat::SaveCodes>;
     using coded_shift = shift::vary<"coded-shift", qat::SaveCodes, qat::AlignInputs>;
     using step_outputs = qat::Quantizer<qat::Int<8>, qat::PerTensorSymmetric, qat::LearnedStep>;
@@ -56,11 +58,15 @@ std::vector<Variant> variants() {
         variant<coded>("codes_observing", on),
         variant<coded>("codes", off),
         variant<shift>("shift_folded_observing", on),
+        variant<shift>("shift_folded", off),
+        variant<live_shift>("shift_live_fold_observing", on),
         variant<coded_shift>("shift_codes_observing", on),
         variant<learned>("learned_step", off),
+        variant<learned::vary<"coded-learned", qat::SaveCodes>>("learned_step_codes", off),
         variant<e::silu>("silu_float", off),
         variant<silu>("silu_folded_observing", on),
         variant<silu>("silu_folded", off),
+        variant<live_silu>("silu_live_fold_observing", on),
     };
 }
 

@@ -37,8 +37,8 @@ if("yolo" IN_LIST QAT_COMPONENTS)
     add_library(yolo_yolo INTERFACE)
     add_library(yolo::yolo ALIAS yolo_yolo)
     set_target_properties(yolo_yolo PROPERTIES EXPORT_NAME yolo)
-    target_link_libraries(yolo_yolo INTERFACE
-        qat_torch qat::opencv yaml-cpp nlohmann_json::nlohmann_json CLI11::CLI11 spdlog::spdlog)
+    target_link_libraries(yolo_yolo INTERFACE      # spdlog's fmt before LibTorch's
+        qat::spdlog qat_torch qat::opencv yaml-cpp nlohmann_json::nlohmann_json CLI11::CLI11)
     install(TARGETS yolo_yolo EXPORT yoloTargets)
 endif()
 

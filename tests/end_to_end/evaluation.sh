@@ -55,6 +55,9 @@ has half.txt "half needs CUDA and the network runs on the CPU; it is ignored"
 near "$(number half.json map)" "$(number val.json map)" 0.001 || fail "--half on the CPU changed figures"
 "${val[@]}" --data "$data" --task train --json train.json > train.txt 2>&1
 [ "$(number train.json images)" = 2 ] || fail "--task train"
+(cat "$data" && echo "test: images/train") > shapes/tested.yaml
+"${val[@]}" --data shapes/tested.yaml --task test --noplots --json test.json > test.txt 2>&1
+[ "$(number test.json map)" = "$(number train.json map)" ] || fail "--task test"
 "${val[@]}" --data "$data" --task speed --json speed.json > speed.txt 2>&1
 has speed.txt "Speed: "
 near "$(number speed.json recall)" 0.5 0.5 || fail "--task speed"
@@ -67,6 +70,7 @@ near "$(number one.json AP50)" "$(number one.json map50)" 0.1 || fail "images th
 "${val[@]}" --data shapes/one.yaml --task study --project runs/study > study.txt 2>&1 || { cat study.txt; exit 1; }
 awk 'NF != 10 { exit 1 } END { exit NR != 11 }' runs/study/exp/study_one_shapes-silu.txt || fail "the study's lines"
 has study.txt "1536 px"
+[ -s runs/study/exp/study.png ] || fail "no study.png"
 
 # yolo-detect
 detect=("$bin/yolo-detect" --weights "$trained" --imgsz 128 --conf-thres 0.3 --project runs/detect)
@@ -91,6 +95,8 @@ echo none > shapes/b.jpg
 "${detect[@]}" --source shapes --hide-labels --name broken > broken.txt 2>&1
 has broken.txt "b.jpg: cannot be decoded as an image; it is passed over"
 has broken.txt "a.jpg: "
+"${detect[@]}" --source one.txt --imgsz 64 70 --name sides > sides.txt 2>&1 || { cat sides.txt; exit 1; }
+has sides.txt "an image size of 70 is no multiple of 32; 96 is used"
 mkdir other
 cp "$(cat one.txt)" other/a.jfif
 "${detect[@]}" --source other --name other > other.txt 2>&1 || { cat other.txt; fail "an image whose name is not OpenCV's"; }
@@ -102,7 +108,8 @@ refused 2 "--weights" "$bin/yolo-val" --data "$data"
 refused 2 "--annotations" "$bin/yolo-val" --predictions coco.json
 refused 2 "--save-json" "${val[@]}" --data "$data" --annotations truth.json
 refused 1 "nothing.json" "$bin/yolo-val" --predictions nothing.json --annotations truth.json
-refused 2 "70 is no multiple of 32" "${detect[@]}" --source one.txt --imgsz 64 70
+refused 2 "0 is too small; want 32" "${detect[@]}" --source one.txt --imgsz 64 0
+refused 1 "test" "${val[@]}" --data "$data" --task test
 refused 1 "nowhere: no such picture, video, folder or list" "${detect[@]}" --source nowhere
 refused 1 "nothing in it could be read" "${detect[@]}" --source shapes/b.jpg --name none
 echo "every option did its work"

@@ -112,7 +112,7 @@ has exp1.txt "not backbone.c3_2.m0.add"
 refused 1 "nowhere.yaml does not exist" "$bin/yolo-val" --data nowhere.yaml --weights runs/train/exp2/weights/best.pt
 refused 1 "nothing.pt" "$bin/yolo-val" --data "$data" --weights nothing.pt
 refused 1 "there is no experiment \"exp9\"; known are silu, relu" "$bin/yolo-train" "${common[@]}" --experiment exp9
-refused 2 "is no multiple of 32" "$bin/yolo-train" "${common[@]}" --imgsz 70
+refused 2 "16 is too small; want 32, 64, 96" "$bin/yolo-train" "${common[@]}" --imgsz 16
 refused 2 "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${common[@]}" --batch-size 0
 refused 2 "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
 refused 1 "data" "$bin/yolo-train" --epochs 1

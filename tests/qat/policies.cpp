@@ -379,29 +379,40 @@ TEST_CASE("heads at work: 16 bits are 256 times as fine, weights only leave the 
 }
 
 TEST_CASE("inputs kept as codes: the same results and gradients, bit for bit") {
-    auto const run = [](auto saves, auto join, auto batch_norm) {
-        using A = typename Shift::template vary<"s", decltype(saves), decltype(join),
-                                                decltype(batch_norm)>::arithmetic;
+    auto const run = []<class E>(E*) {
+        using A = typename E::arithmetic;
         torch::manual_seed(0);
         Joins<A> model;
         nn::bind(model, shape);
         auto const x = torch::rand({2, 3, 16, 16});
         nn::observe_once(*model, [&] { model(x); });
         auto const y = model(x);
-        CHECK(codes_of(y).has_value() == std::is_same_v<decltype(saves), SaveCodes>);
+        CHECK(codes_of(y).has_value() == std::is_same_v<typename A::saves, SaveCodes>);
         (y * torch::linspace(-1, 1, y.numel()).view(y.sizes())).sum().backward();
         std::vector<torch::Tensor> found{y.detach()};
         for (auto const& p : model->parameters()) found.push_back(p.grad());
         return found;
     };
-    auto const same = [&](auto join, auto batch_norm) {
-        auto const floats = run(SaveFloats{}, join, batch_norm), codes = run(SaveCodes{}, join, batch_norm);
+    auto const same = [&]<class E>(E* floating) {
+        CAPTURE(E::name);
+        using Coded = typename E::template vary<"coded", SaveCodes>;
+        auto const floats = run(floating), codes = run(static_cast<Coded*>(nullptr));
         REQUIRE(floats.size() == codes.size());
         for (std::size_t i = 0; i < floats.size(); ++i) CHECK(torch::equal(floats[i], codes[i]));
     };
-    same(AlignInputs{}, FoldBatchNorm{});
-    same(Unaligned{}, FoldBatchNorm{});
-    same(AlignAll{}, LiveBatchNorm{});
+    using Affine = Quantizer<Int<8>, PerTensorAffine>;
+    using Stock = Experiment<"affine", ReLU, Weights<Affine::vary<PerChannelAffine<0>>>, Outputs<Affine>,
+                             Input<Affine>, FoldBatchNorm>;
+    same(static_cast<Shift::vary<"aligned", AlignInputs>*>(nullptr));
+    same(static_cast<Shift*>(nullptr));
+    same(static_cast<Shift::vary<"live", AlignAll, LiveBatchNorm>*>(nullptr));
+    same(static_cast<Stock*>(nullptr));
+    same(static_cast<Stock::vary<"affine, SiLU", SiLU>*>(nullptr));
+    same(static_cast<Stock::vary<"affine, unsigned", Outputs<Affine::vary<UInt<8>>>, AlignInputs>*>(nullptr));
+    using Step = Quantizer<Int<8>, PerTensorSymmetric, LearnedStep>;
+    same(static_cast<Stock::vary<"trained", Outputs<Step>, Input<Step>,
+                                 Weights<Step::vary<PerChannelSymmetric<0>>>, AlignInputs>*>(nullptr));
+    same(static_cast<Stock::vary<"four bits", Outputs<Affine::vary<Int<4>>>>*>(nullptr));
 }
 
 TEST_CASE("exceptions change the quantizers of the stages they cover, and nothing else") {

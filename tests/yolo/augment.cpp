@@ -261,6 +261,52 @@ TEST_CASE("a translation by whole pixels moves them exactly, an enlargement by t
         }
 }
 
+// The colour at a place between four pixels, outside of the image the border's.
+double between(cv::Mat const& image, double u, double v, int channel) {
+    int const x = static_cast<int>(std::floor(u)), y = static_cast<int>(std::floor(v));
+    auto const at = [&](int row, int column) {
+        bool const inside = row >= 0 && row < image.rows && column >= 0 && column < image.cols;
+        return inside ? static_cast<double>(image.at<cv::Vec3b>(row, column)[channel]) : 114.0;
+    };
+    double const right = u - x, down = v - y;
+    return (1 - down) * ((1 - right) * at(y, x) + right * at(y, x + 1)) +
+           down * ((1 - right) * at(y + 1, x) + right * at(y + 1, x + 1));
+}
+
+TEST_CASE("a turned, sheared, scaled and tilted view has the colours of the places that it sees") {
+    cv::Mat image(150, 200, CV_8UC3);  // changes slowly: OpenCV looks at places in steps of 1/32 pixel
+    for (int y = 0; y < image.rows; ++y)
+        for (int x = 0; x < image.cols; ++x)
+            for (int c = 0; c < 3; ++c)
+                image.at<cv::Vec3b>(y, x)[c] = cv::saturate_cast<unsigned char>(
+                    128 + 100 * std::sin(0.11 * x + c) * std::cos(0.07 * y - c));
+    Hyperparameters hyp;
+    hyp.degrees = 40, hyp.shear = 15, hyp.scale = 0.5, hyp.translate = 0.3;
+    int inside = 0, outside = 0;
+    for (std::uint64_t seed = 0; seed < 24; ++seed) {
+        hyp.perspective = seed % 2 ? 0.001 : 0;
+        Random random(seed);
+        View const view = random_view(hyp, {200, 150}, {96, 80}, random);
+        cv::Mat seen;
+        warp_image(image, view, {96, 80}, seen);
+        cv::Matx33d const back = view.matrix.inv();
+        for (int y = 0; y < 80; ++y)
+            for (int x = 0; x < 96; ++x) {
+                auto const place = back * cv::Vec3d(x, y, 1);
+                double const u = place[0] / place[2], v = place[1] / place[2];
+                bool const whole = u > 0.1 && v > 0.1 && u < 198.9 && v < 148.9;
+                bool const none = u < -1.1 || v < -1.1 || u > 200.1 || v > 150.1;
+                inside += whole, outside += none;
+                // On the border one of 32 steps is up to 114 / 32 of the colour.
+                double const most = whole ? 1.5 : none ? 0 : 7;
+                for (int c = 0; c < 3; ++c)
+                    REQUIRE(std::abs(seen.at<cv::Vec3b>(y, x)[c] - between(image, u, v, c)) <= most);
+            }
+    }
+    CHECK(inside > 50'000);
+    CHECK(outside > 1'000);
+}
+
 TEST_CASE("what a view reads lies in the rectangle that it is said to see") {
     Hyperparameters hyp;
     hyp.degrees = 40, hyp.shear = 10, hyp.scale = 0.5, hyp.translate = 0.2;

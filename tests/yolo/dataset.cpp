@@ -303,10 +303,27 @@ TEST_CASE("a list names pictures from the working directory, or else from its ow
     write_file(folder / "set/list.txt",
                "\xef\xbb\xbf./images/a.png\r\nimages/b.png\nimages/a.png\n\nnotes\n" +
                    (folder / "here/images/b.png").string() + "\nimages/none.png\n");
-    auto const found = find_images({folder / "set/list.txt"});
+    fs::copy_file(folder / "set/list.txt", folder / "set/list");
+    auto const found = find_images({folder / "set/list.txt"}), same = find_images({folder / "set/list"});
     fs::current_path(here);
     CHECK(found == std::vector<fs::path>{"images/b.png", "images/none.png", folder / "here/images/b.png",
-                                         folder / "set/images/a.png"});
+                                         folder / "set/images/a.png", folder / "set/images/a.png"});
+    CHECK(same == found);
+}
+
+TEST_CASE("a picture that is named twice is there twice, from the cache, too") {
+    TemporaryFolder const folder;
+    write_picture(folder / "images/a.png", 20, 30);
+    write_picture(folder / "images/b.png", 20, 30);
+    write_file(folder / "labels/a.txt", "0 .5 .5 .1 .1\n");
+    write_file(folder / "list.txt", "./images/a.png\n./images/b.png\n./images/a.png\n");
+    for (int i = 0; i < 2; ++i) {
+        Dataset const dataset({folder / "list.txt"}, {.classes = 1});
+        REQUIRE(dataset.size() == 3);
+        CHECK(dataset[0].image == dataset[1].image);
+        CHECK((dataset[0].boxes.size() == 1 && dataset[1].boxes.size() == 1 && dataset[2].boxes.empty()));
+        CHECK(dataset.summary().from_cache == 3 * i);
+    }
 }
 
 // ---- the scan ----

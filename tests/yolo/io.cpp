@@ -984,6 +984,8 @@ TEST_CASE("hyper-parameters survive YAML and JSON, and unknown ones are refused 
     };
     CHECK_CONTAINS(error("lr0: 1\nmozaic: 1\n"),
                    "hyp.yaml:2: unknown key \"mozaic\"; did you mean \"mosaic\"?");
+    CHECK(yolo::load_hyperparameters(write(file, "anchors: 3.412\n")).anchor_t == 4);  // VOC's
+    CHECK_CONTAINS(error("lr0: 1\nanchors: 4.6\n"), "hyp.yaml:2: 4.6 anchors, and each layer");
     CHECK_CONTAINS(error("something_else: 1\n"), "remove it or correct its name");
     CHECK_CONTAINS(error("lr0: fast\n"), "hyp.yaml:1: the value of lr0 is not a number");
     CHECK_CONTAINS(error("lr0: [1]\n"), "not a number");

@@ -188,6 +188,36 @@ TEST_CASE("a range that the experiment fixes stays, whatever another experiment'
     }
 }
 
+TEST_CASE(
+    "a whole network that keeps its activations as codes has the same logits and gradients, bit for bit") {
+    auto const gradients = []<class E>(E*) {
+        torch::manual_seed(0);
+        yolo::TypedDetector<typename E::arithmetic> detector({.classes = 3});
+        auto const images = torch::rand({2, 3, 64, 64});
+        qat::nn::observe_once(detector.module(), [&] { detector(images); });
+        auto const logits = detector(images);
+        torch::Tensor sum = torch::zeros({});
+        for (auto const& y : logits)
+            sum = sum + (y * torch::linspace(-1, 1, y.numel()).view(y.sizes())).sum();
+        sum.backward();
+        std::vector<torch::Tensor> found;
+        for (auto const& y : logits) found.push_back(y.detach());
+        for (auto const& p : detector.module().parameters()) found.push_back(p.grad());
+        return found;
+    };
+    auto const same = [&]<class E>(E* floating) {
+        CAPTURE(E::name);
+        auto const floats = gradients(floating);
+        auto const codes =
+            gradients(static_cast<typename E::template vary<"coded", qat::SaveCodes>*>(nullptr));
+        REQUIRE(floats.size() == codes.size());
+        REQUIRE(floats.size() > 100);
+        for (std::size_t i = 0; i < floats.size(); ++i) CHECK_MESSAGE(torch::equal(floats[i], codes[i]), i);
+    };
+    same(static_cast<yolo::experiments::exp2*>(nullptr));
+    same(static_cast<yolo::experiments::stock_silu*>(nullptr));
+}
+
 TEST_CASE("folding batch norm at load changes nothing but rounding") {
     torch::NoGradGuard no_grad;
     torch::manual_seed(1);

@@ -6,6 +6,7 @@
 #include <yolo/plot/evaluation_plots.hpp>
 #include <yolo/plot/labels_plot.hpp>
 #include <yolo/plot/results_plot.hpp>
+#include <yolo/plot/study_plot.hpp>
 
 #include <random>
 
@@ -441,4 +442,17 @@ TEST_CASE("pictures of a batch show what was found with confidence, sixteen at m
     found.pop_back();
     CHECK_THROWS_WITH_AS(write_batch_picture(folder / "val.png", batch, found, {}),
                          doctest::Contains("want 20"), std::runtime_error);
+}
+
+TEST_CASE("a study is drawn with a curve for each of its files, and an empty one is named") {
+    TemporaryFolder const folder;
+    std::ofstream(folder / "study_a.txt") << ".5 .4 .5 .3 0 0 0 1 20 .5\n.6 .5 .6 .4 0 0 0 2 40 .6\n";
+    std::ofstream(folder / "study_b.txt") << ".4 .3 .4 .2 0 0 0 1 10 .5\n.5 .4 .5 .3 0 0 0 2 30 .6\n";
+    std::ofstream(folder / "study_c.txt") << " \n";
+    CHECK(contains(plot_study({folder / "study_c.txt"}, folder / "study.png"), "study_c.txt holds no line"));
+    if (!have_gnuplot()) return;
+    CHECK(plot_study({folder / "study_a.txt", folder / "study_b.txt"}, folder / "study.png") == "");
+    auto const picture = drawn(folder / "study.png", 2400, 1200);
+    CHECK(count(picture, 0x1f, 0x77, 0xb4) > 1000);
+    CHECK(count(picture, 0xff, 0x7f, 0x0e) > 1000);
 }

@@ -72,8 +72,15 @@ private:
     using Reestimate = typename base::template get<slot::reestimation>;
     using Thresholds = typename base::template get<slot::thresholds>;
     using Exceptions = typename base::template get<slot::exceptions>;
-    template <class Q>
-    static constexpr bool trains = Q::format::quantized&& Q::estimator::learns != Learns::nothing;
+    using Bits = typename base::template get<slot::bits>;
+    using Observers = typename base::template get<slot::observers>;
+    struct Quantizes {
+        template <class Q> static constexpr bool of = Q::format::quantized;
+    };
+    struct Trains {
+        template <class Q>
+        static constexpr bool of = Q::format::quantized&& Q::estimator::learns != Learns::nothing;
+    };
 
 public:
     template <class Slot> using get = typename base::template get<Slot>;
@@ -82,7 +89,7 @@ public:
 
     static constexpr std::string_view name = base::template get<slot::name>::name;
     static constexpr Schedule schedule = [] {
-        Schedule s{.stop_observers = base::template get<slot::observers>::when,
+        Schedule s{.stop_observers = Observers::when,
                    .freeze_batch_norm = Freeze::when,
                    .epochs = base::template get<slot::epochs>::count,
                    .watch = Start::watch,
@@ -90,7 +97,7 @@ public:
                    .freeze_thresholds = Thresholds::when,
                    .freeze_affine = Freeze::affine,
                    .reestimate_batches = Reestimate::batches};
-        detail::bit_steps<typename base::template get<slot::bits>>::write(s.bits);
+        detail::bit_steps<Bits>::write(s.bits);
         return s;
     }();
     using oscillation = typename base::template get<slot::oscillation>;
@@ -98,6 +105,21 @@ public:
         Arithmetic<Activation, typename W::quantizer, typename O::quantizer, typename In::quantizer, Head,
                    Join, BatchNorm, Bias, typename base::template get<slot::saves>, Exceptions>;
 
+private:
+    // Whether a quantizer of the body, of the head or of an excepted stage does What.
+    template <class What> static constexpr bool weights() {
+        return What::template of<typename W::quantizer> ||
+               What::template of<typename arithmetic::head::weights> ||
+               Exceptions::template weights<What, arithmetic>();
+    }
+    template <class What> static constexpr bool any() {
+        return weights<What>() || What::template of<typename O::quantizer> ||
+               What::template of<typename In::quantizer> ||
+               What::template of<typename arithmetic::head::outputs> ||
+               Exceptions::template outputs<What, arithmetic>();
+    }
+
+public:
     static_assert(
         W::valid && O::valid && In::valid,
         "qat::Experiment: Weights, Outputs and Input take a Quantizer<...>; wrap the fragments in one");
@@ -118,7 +140,7 @@ public:
     static_assert(BatchNorm::live || Reestimate::batches == 0,
                   "qat::Experiment: FoldBatchNorm leaves no statistics to estimate again; "
                   "drop ReestimateBatchNorm or use LiveBatchNorm");
-    static_assert(detail::not_after(Start::watch, base::template get<slot::observers>::when),
+    static_assert(detail::not_after(Start::watch, Observers::when),
                   "qat::Experiment: observers stop before they start to watch; give StopObservers a later "
                   "time, or QuantizeFrom an earlier Watch");
     static_assert(!Join::aligned || O::quantizer::format::quantized,
@@ -129,10 +151,16 @@ public:
                                   In::quantizer::format::quantized),
         "qat::Experiment: the accumulator's grid is the input's times the weight's; give Weights, Outputs "
         "and Input a quantized format, or use FloatBias");
-    static_assert(Thresholds::when == never() || trains<typename W::quantizer> ||
-                      trains<typename O::quantizer> || trains<typename In::quantizer> ||
-                      trains<typename arithmetic::head::weights> ||
-                      trains<typename arithmetic::head::outputs> || Exceptions::template learn<arithmetic>(),
+    static_assert(
+        (Observers::when == never() && Start::watch == after_steps(0) && Start::when == after_steps(0) &&
+         Bits::count == 0) ||
+            any<Quantizes>(),
+        "qat::Experiment: everything is Float, and StopObservers, QuantizeFrom and StepBits switch what "
+        "quantizes; drop them, or give Weights, Outputs or Input a quantized format");
+    static_assert(std::is_same_v<oscillation, LeaveOscillation> || weights<Quantizes>(),
+                  "qat::Experiment: no weights are quantized, so none jumps between two integers; drop "
+                  "DampenOscillation or FreezeOscillation, or give Weights a quantized format");
+    static_assert(Thresholds::when == never() || any<Trains>(),
                   "qat::Experiment: no estimator trains a threshold, so there is none to freeze; drop "
                   "FreezeThresholds or use LearnedStep or TrainedThreshold");
 };

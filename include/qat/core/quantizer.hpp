@@ -62,6 +62,12 @@ struct QuantizerRules {
         return true;
     }();
 
+    static constexpr bool unsigned_has_a_range = [] {
+        if constexpr (requires { Observer::hi; })
+            return Format::is_signed || !Scheme::symmetric || Observer::hi > 0;
+        return true;
+    }();
+
     static constexpr bool shift_without_zero_point = !Scale::power_of_two || Scheme::symmetric;
     static constexpr bool fixed_range_per_tensor = !Observer::fixed || !Scheme::per_channel || Scheme::roles;
     static constexpr bool narrow_is_symmetric = Format::name != "narrow int" || Scheme::symmetric;
@@ -87,7 +93,7 @@ struct QuantizerRules {
                                 counted_per_tensor && threshold_is_symmetric && threshold_is_a_shift &&
                                 step_is_any_number && step_without_offset && offset_has_zero_point &&
                                 clip_is_unsigned && learned_rounds_alike && reaches_have_roles &&
-                                search_sees && bins_finer_than_levels;
+                                search_sees && bins_finer_than_levels && unsigned_has_a_range;
 };
 
 template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator,
@@ -108,6 +114,10 @@ struct BasicQuantizer
                   "use PerTensorSymmetric or PerChannelSymmetric");
     static_assert(rules::fixed_range_per_tensor || !rules::reaches_have_roles,
                   "qat::Quantizer: FixedRange is one range for the whole tensor; use a PerTensor scheme");
+    static_assert(
+        rules::unsigned_has_a_range,
+        "qat::Quantizer: UInt without a zero point begins at 0, and this FixedRange ends there or below; use "
+        "Int, or an affine scheme");
     static_assert(rules::narrow_is_symmetric,
                   "qat::Quantizer: Range::narrow makes the grid symmetric, and a zero point undoes it; "
                   "use a symmetric scheme or Range::full");

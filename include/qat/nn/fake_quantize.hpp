@@ -5,6 +5,7 @@
 #include <qat/nn/grid.hpp>
 #include <qat/nn/handle.hpp>
 #include <qat/nn/observation.hpp>
+#include <qat/ops/codes.hpp>
 #include <qat/ops/fused.hpp>
 #include <qat/ops/learned.hpp>
 #include <qat/ops/learned/threshold_freeze.hpp>
@@ -196,9 +197,12 @@ private:
         if constexpr (learns) {
             auto const y = activate(activation, x);
             if (!running_) start(y, observes);
-            auto const q = learned_quantize<Spec>(y, expanded_learned(), levels, shares(y));
+            auto const learned = expanded_learned();
+            auto const q = learned_quantize<Spec>(y, learned, levels, shares(y));
             if (probe) probe(y, q);
-            return q;
+            if (S::per_channel || !options.codes) return q;
+            return with_codes(q, grid_of_parameter<Spec>(learned, levels),
+                              levels);  // its own tensors: they stay
         }
         FusedOptions fused{.storage = options.storage, .codes = options.codes, .noise = is_training()};
         bool const now = observes && !each_step_;  // the grid moves before the tensor is put on it

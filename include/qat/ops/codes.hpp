@@ -10,8 +10,8 @@
 
 namespace qat {
 
-/// The codes that y carries, if it was quantized with FusedOptions::codes or is a coded_cat, and has not been modified
-/// since. They share memory with whoever else keeps them.
+/// The codes that y carries, if it was quantized with FusedOptions::codes or is a coded_cat or with_codes, and has not been
+/// modified since. They share memory with whoever else keeps them.
 inline std::optional<Codes> codes_of(torch::Tensor const& y) {
     if (!y.defined() || y.is_leaf()) return std::nullopt;
     auto const step = y.grad_fn();
@@ -187,6 +187,15 @@ inline std::optional<Codes> join(std::vector<torch::Tensor> const& xs, std::int6
     return grid;
 }
 }  // namespace detail
+
+/// y, which lies on this grid of a whole tensor, carrying its codes; y itself if it cannot: on a GPU, without history, on
+/// more than 8 bits.                                                                                       y's shape
+inline torch::Tensor with_codes(torch::Tensor const& y, GridTensors const& grid, Levels levels) {
+    if (!y.is_cpu() || !y.requires_grad() || y.dim() == 0 || !Codes::fit(levels)) return y;
+    auto codes = detail::encode(y, {{}, grid.scale, grid.zero_point, levels});
+    if (!codes) return y;
+    return detail::CodedConcatenation::record(y.tensor_data(), {y}, 0, std::move(*codes));
+}
 
 /// torch::conv2d with square stride and padding. What carries codes, x or the weight, is kept as those.
 /// requires bias [out] or undefined. No second derivative if anything carries codes.     [N, out, H / s, W / s]

@@ -26,7 +26,7 @@ struct CalibrateArguments {
         app.add_option("--batches", batches, "how many batches calibrate")->check(at_least(1));
         app.add_option("--batch-size", batch_size, "images of a batch")->check(at_least(1));
         app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side")
-            ->check(multiple_of_32());
+            ->transform(up_to_multiple_of_32());
         app.add_option("--calibrate-on", split, "the part of the data set that calibrates")
             ->check(CLI::IsMember({"train", "val", "test"}));
         app.add_flag("--equalize", equalize,

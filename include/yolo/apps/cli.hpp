@@ -47,14 +47,17 @@ inline CLI::Validator share() {
             },
             ""};
 }
-/// Sides of images that pass through a network whose coarsest cells have 32 pixels.
-inline CLI::Validator multiple_of_32() {
+/// For transform(): the coarsest cells of a network have 32 pixels, so a side that is no multiple of it is rounded up, and
+/// said to be, as YOLOv5's check_img_size does.
+inline CLI::Validator up_to_multiple_of_32() {
     return {[](std::string& text) {
         std::int64_t value = 0;
-        bool const fits = !CLI::detail::lexical_cast(text, value) || (value >= 32 && value % 32 == 0);
-        return fits ? std::string()
-                    : text + (value < 32 ? " is too small" : " is no multiple of 32") +
-                          "; want 32, 64, 96, ...";
+        if (!CLI::detail::lexical_cast(text, value)) return std::string();
+        if (value < 32) return text + " is too small; want 32, 64, 96, ...";
+        auto const side = std::to_string((value + 31) / 32 * 32);
+        if (side != text) spdlog::warn("an image size of {} is no multiple of 32; {} is used", text, side);
+        text = side;
+        return std::string();
             },
             ""};
 }

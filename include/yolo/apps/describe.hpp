@@ -21,7 +21,7 @@ inline int describe(Catalogue const& catalogue, int argc, char const* const* arg
     app.add_option("--model", size, "n s m l x, or depth,width");
     app.add_option("--classes", classes, "of the head")->check(at_least(1));
     app.add_option("--imgsz,--img,--img-size", image_size, "pixels, for the shapes in the graph")
-        ->check(multiple_of_32());
+        ->transform(up_to_multiple_of_32());
     app.add_option("--data", data, "data set YAML whose training images make the schedule's epochs");
     app.add_option("--images", images, "training images, instead of --data; COCO has 118287")
         ->default_str("")

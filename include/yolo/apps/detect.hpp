@@ -32,7 +32,7 @@ struct DetectArguments {
                "pixels that pictures are made to fit, multiples of 32: of both sides, or height and width")
             ->expected(1, 2)
             ->trigger_on_parse()
-            ->check(multiple_of_32());
+            ->transform(up_to_multiple_of_32());
         app.add_option("--conf-thres,--conf", confidence, "confidence below which boxes are left out")
             ->check(share());
         app.add_option("--iou-thres,--iou", iou, "overlap above which the less confident box goes")

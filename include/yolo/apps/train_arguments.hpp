@@ -63,8 +63,8 @@ struct TrainArguments {
             ->default_str("the experiment's")
             ->check(at_least(1));
         app.add_option("--batch-size,--batch", batch_size, "images of a step")->check(at_least(1));
-        app.add_option("--imgsz,--img,--img-size", image_size, "pixels, a multiple of 32")
-            ->check(multiple_of_32());
+        app.add_option("--imgsz,--img,--img-size", image_size, "pixels, rounded up to a multiple of 32")
+            ->transform(up_to_multiple_of_32());
         app.add_option("--model", size, "size of a network from nothing: n s m l x, or depth,width");
         app.add_option("--device", device, "cpu or 0; default: a GPU if there is one");
         app.add_option("--workers", workers, "threads that load images")->check(at_least(0));

@@ -4,6 +4,7 @@
 #include <yolo/apps/scan.hpp>
 #include <yolo/apps/val_output.hpp>
 #include <yolo/apps/validation_pictures.hpp>
+#include <yolo/plot/study_plot.hpp>
 #include <yolo/train/run_folder.hpp>
 
 namespace yolo::apps {
@@ -48,13 +49,13 @@ inline int val_predictions(ValArguments const& a) {
     return 0;
 }
 
-/// study_DATA_WEIGHTS.txt: a line an image size.
+/// study_DATA_WEIGHTS.txt: a line an image size; study.png: all studies of the folder.
 inline void val_study(ValRun const& run, ValArguments const& a) {
     namespace fs = std::filesystem;
     auto const file = run.folder / ("study_" + fs::path(a.data).stem().string() + "_" +
                                     fs::path(a.weights).stem().string() + ".txt");
     std::string lines;
-    for (int side = 256; side <= 1536; side += 128) {
+    for (int side = study_first; side <= study_last; side += study_step) {
         auto const result = run(a, side);
         lines += study_line(result);
         auto const& e = result.evaluation;
@@ -63,6 +64,13 @@ inline void val_study(ValRun const& run, ValArguments const& a) {
                   << "  " << speed_line(result, a.batch_size, side) << std::endl;
         write_atomically(file, lines);  // as far as it goes
     }
+    std::vector<fs::path> studies;
+    for (auto const& entry : fs::directory_iterator(run.folder))
+        if (auto const& path = entry.path();
+            path.filename().string().starts_with("study_") && path.extension() == ".txt")
+            studies.push_back(path);
+    std::sort(studies.begin(), studies.end());
+    if (auto const why = plot_study(studies, run.folder / "study.png"); !why.empty()) spdlog::warn(why);
     std::cout << "study in " << file.string() << "\n";
 }
 
@@ -90,14 +98,12 @@ inline int val_network(Catalogue const& catalogue, ValArguments const& a) {
         val_study(run, a);
         return 0;
     }
-    auto const side = (a.image_size + 31) / 32 * 32;
-    if (side != a.image_size) spdlog::warn("--imgsz {} is no multiple of 32; {} is used", a.image_size, side);
     ValidationPictures pictures(run.folder, set.names);
     if (!a.noplots) run.observer = pictures.observer(), run.curves = KeepCurves::yes;
-    auto const result = run(a, side, a.save_json ? &coco : nullptr);
+    auto const result = run(a, a.image_size, a.save_json ? &coco : nullptr);
     if (!a.noplots) pictures.draw(result.evaluation);
     print_table(result.evaluation, set.names, a.verbose || (set.classes > 1 && set.classes < 50));
-    std::cout << speed_line(result, a.batch_size, side) << "\n";
+    std::cout << speed_line(result, a.batch_size, a.image_size) << "\n";
     auto object = to_json(result, set.names);
     object["experiment"] = loaded.experiment->name;
     if (a.save_json) {

@@ -27,7 +27,7 @@ struct ValArguments {
         app.add_option("--experiment", experiment,
                        "what the network computes; default: what the checkpoint says");
         app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side")
-            ->check(at_least(1));
+            ->transform(up_to_multiple_of_32());
         app.add_option("--batch-size,--batch", batch_size, "images")->check(at_least(1));
         app.add_option("--conf-thres,--conf", confidence, "confidence below which boxes are left out")
             ->check(share());

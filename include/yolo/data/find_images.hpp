@@ -80,7 +80,8 @@ inline void find_listed(std::filesystem::path const& list, std::vector<std::file
 
 }  // namespace detail
 
-/// The pictures that folders (searched to any depth), lists (.txt) and single files name: sorted, each once.
+/// The pictures that folders (searched to any depth), single pictures and lists, which are any other files, name: sorted;
+/// what is named twice is there twice, as in YOLOv5.
 /// throws std::runtime_error naming a path that does not exist or cannot be read.
 inline std::vector<std::filesystem::path> find_images(std::vector<std::filesystem::path> const& paths) {
     namespace fs = std::filesystem;
@@ -92,13 +93,12 @@ inline std::vector<std::filesystem::path> find_images(std::vector<std::filesyste
         else if (!fs::is_regular_file(path, ignored))
             throw std::runtime_error(path.string() +
                                      ": no such folder, list or image; check the data set's paths");
-        else if (path.extension() == ".txt")
-            detail::find_listed(path, images);
         else if (is_image_name(path))
             images.push_back(path);
+        else
+            detail::find_listed(path, images);
     }
     std::sort(images.begin(), images.end());
-    images.erase(std::unique(images.begin(), images.end()), images.end());
     return images;
 }
 

@@ -80,7 +80,7 @@ inline std::string shortest(double value) {
 
 }  // namespace detail
 
-/// YOLOv5's hyp.*.yaml; keys that are missing keep their default, `anchors` is ignored.
+/// YOLOv5's hyp.*.yaml; keys that are missing keep their default. `anchors`, of a layer, is read and must mean 3.
 /// throws std::runtime_error: file, line, key, remedy.
 inline Hyperparameters load_hyperparameters(std::filesystem::path const& path) {
     Hyperparameters hyp;
@@ -89,12 +89,16 @@ inline Hyperparameters load_hyperparameters(std::filesystem::path const& path) {
         if (!item.first.IsScalar())
             throw std::runtime_error(detail::place(path, item.first) + ": a key is not a text; correct it");
         auto const key = item.first.Scalar();
-        if (key == "anchors") continue;
         auto const where = detail::place(path, item.first);
         double value = 0;
         if (!YAML::convert<double>::decode(item.second, value))
             throw std::runtime_error(where + ": the value of " + key + " is not a number; correct it");
-        detail::set(hyp, key, value, where);
+        if (key != "anchors") {
+            detail::set(hyp, key, value, where);
+        } else if (std::lround(value) != 3) {
+            throw std::runtime_error(where + ": " + item.second.Scalar() +
+                                     " anchors, and each layer of these networks has 3; drop the key");
+        }
     }
     return hyp;
 }

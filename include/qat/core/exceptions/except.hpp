@@ -42,18 +42,16 @@ template <fixed_string Stage, class... Fragments> struct Except {
     template <fixed_string Name>
     using covering = std::conditional_t<valid && covers(Name.view()), pack<Except>, pack<>>;
 
-    /// Of a network's arithmetic: that of the stage, and whether a quantizer of it trains something.
+    /// Of a network's arithmetic: that of the stage, and whether a quantizer of it does What (What::of<Q>).
     template <class A> using stage_of = typename A::template at<Stage>;
     template <class A> struct complete {
         static_assert(sizeof(stage_of<A>) > 0);
     };  // the stage's rules have spoken
-    template <class A> static constexpr bool learn() {
-        using At = stage_of<A>;
-        auto const trains = []<class Q>(Q*) {
-            return Q::format::quantized && Q::estimator::learns != Learns::nothing;
-        };
-        return trains(static_cast<typename At::weights*>(nullptr)) ||
-               trains(static_cast<typename At::outputs*>(nullptr));
+    template <class What, class A> static constexpr bool weights() {
+        return What::template of<typename stage_of<A>::weights>;
+    }
+    template <class What, class A> static constexpr bool outputs() {
+        return What::template of<typename stage_of<A>::outputs>;
     }
 };
 
@@ -67,7 +65,12 @@ template <class... Es> struct Exceptions {
     template <class A> struct complete {
         static_assert((... && (sizeof(typename Es::template stage_of<A>) > 0)));
     };
-    template <class A> static constexpr bool learn() { return (... || Es::template learn<A>()); }
+    template <class What, class A> static constexpr bool weights() {
+        return (... || Es::template weights<What, A>());
+    }
+    template <class What, class A> static constexpr bool outputs() {
+        return (... || Es::template outputs<What, A>());
+    }
 };
 using NoExceptions = Exceptions<>;
 
