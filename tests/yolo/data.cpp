@@ -285,7 +285,7 @@ TEST_CASE("a data set may be folders, lists and single files") {
     std::string const absolute = (folder.path() / "images" / "p101.png").string();
     write_file(folder / "list.txt", "./images/p102.png\n" + absolute + "\r\n\n");
     CHECK(Dataset({folder / "list.txt"}, 3).size() == 2);
-    CHECK(Dataset({folder / "list.txt", folder / "images"}, 3).size() == 3);
+    CHECK(Dataset({folder / "list.txt", folder / "images"}, 3).size() == 2 + 3);
     Dataset const one({absolute}, 3);
     REQUIRE(one.size() == 1);
     CHECK(one[0].boxes.size() == 2);

@@ -23,9 +23,10 @@ inline std::string plot_study(std::vector<std::filesystem::path> const& studies,
         Panel{"pre-process, ms", side, "8"}, Panel{"inference, ms", side, "9"},
         Panel{"NMS, ms", side, "10"},        Panel{"mAP50-95 at ms of inference", "9", "4"}};
     plot::Figure figure(2400, 1200, 1.7);
-    figure.script << "set multiplot layout 2,4 margins screen 0.035,0.99,0.07,0.95 spacing screen 0.04,0.11\n"
-                     "set grid lw 0.3 lc rgb '#dddddd'\nset tics font ',9'\n"
-                     "set offsets graph 0.05, graph 0.05, graph 0.05, graph 0.05\n";
+    figure.script
+        << "set multiplot layout 2,4 margins screen 0.035,0.98,0.07,0.95 spacing screen 0.04,0.11\n"
+           "set grid lw 0.3 lc rgb '#dddddd'\nset tics font ',9'\nset xrange [0:*]\nset yrange [0:*]\n"
+           "set offsets 0, graph 0.05, graph 0.05, 0\nset xtics 400\n";
     std::vector<std::string> tables;
     for (auto const& study : studies) {
         std::ifstream in(study);
@@ -39,7 +40,8 @@ inline std::string plot_study(std::vector<std::filesystem::path> const& studies,
         auto const& panel = panels[i];
         figure.script << "set title " << plot::literal(panel.title) << " offset 0,-0.6\n"
                       << (i == 0 ? "set key bottom right samplen 1.5 spacing 1.1\n" : "unset key\n")
-                      << "set xlabel " << (panel.x == side ? "'pixels'" : "'ms'") << " offset 0,0.6\nplot ";
+                      << (panel.x == side ? "set xlabel 'pixels'" : "set xtics auto\nset xlabel 'ms'")
+                      << " offset 0,0.6\nplot ";
         for (std::size_t k = 0; k < tables.size(); ++k)
             figure.script << (k == 0 ? "" : ", ") << tables[k] << " using " << panel.x << ':' << panel.y
                           << " with linespoints lw 1.2 pt 7 ps 0.6 lc rgb '" << plot::colour(k) << "' title "
