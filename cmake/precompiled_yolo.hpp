@@ -1,4 +1,4 @@
-// Precompiled for tests and apps of yolo::yolo; see precompiled.hpp. Without spdlog: the wheel of LibTorch 2 brings another fmt.
+// Precompiled for tests and apps of yolo::yolo; see precompiled.hpp. Without spdlog and CLI11: only the command lines need them.
 #pragma once
 #include "precompiled.hpp"
 

@@ -15,6 +15,11 @@ macro(qat_find_torch)
         add_library(qat::libtorch INTERFACE IMPORTED GLOBAL)
         target_link_libraries(qat::libtorch INTERFACE ${TORCH_LIBRARIES})
         target_include_directories(qat::libtorch SYSTEM INTERFACE ${TORCH_INCLUDE_DIRS})
+        if(Torch_VERSION VERSION_GREATER_EQUAL 2)
+            # Wheels export a std::filesystem of their own that crashes (remove_all); the first library that has it is used.
+            target_link_options(qat::libtorch INTERFACE
+                "SHELL:-Wl,--push-state,--no-as-needed -lstdc++ -Wl,--pop-state")
+        endif()
         if(OpenMP_CXX_FOUND)
             # The flag, not OpenMP::OpenMP_CXX: that names the system's libgomp, and a wheel brings its own beside it.
             target_compile_options(qat::libtorch INTERFACE $<$<COMPILE_LANGUAGE:CXX>:${OpenMP_CXX_FLAGS}>)
