@@ -19,10 +19,12 @@ same() {                       # of two runs: what they learnt, and what they wr
     done
 }
 
-# N epochs = N/2, a new process, N/2: float with its average, and quantized
+# N epochs = N/2, a new process, N/2: float with its average, and quantized. The run knows its hyper-parameters.
 for experiment in relu exp2; do
-    train "$experiment" --experiment "$experiment" --epochs 4
-    train "$experiment-halves" --experiment "$experiment" --epochs 4 --stop-after-epoch 1
+    echo "lr0: 0.002" > told.yaml
+    train "$experiment" --experiment "$experiment" --epochs 4 --hyp told.yaml
+    train "$experiment-halves" --experiment "$experiment" --epochs 4 --hyp told.yaml --stop-after-epoch 1
+    rm told.yaml
     has "$experiment-halves.txt" "stopped after epoch 1"
     [ "$(wc -l < "runs/train/$experiment-halves/results.csv")" = 3 ] || fail "it did not stop after epoch 1"
     resume "$experiment-halves"

@@ -117,6 +117,8 @@ refused 2 "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${comm
 refused 2 "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
 refused 1 "data" "$bin/yolo-train" --epochs 1
 refused 1 "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
+cp -r shapes unlabelled && rm -r unlabelled/labels
+refused 1 "no image to train on has a label; the first one's is looked for in .*unlabelled/labels/train" "$bin/yolo-train" "${common[@]}" --data unlabelled/shapes.yaml
 refused 1 "no run in runs/none has a weights/last.pt" "$bin/yolo-train" --project runs/none --resume
 refused 1 "leave --stop-after-epoch out" "$bin/yolo-train" "${common[@]}" --evolve --stop-after-epoch 0
 echo '{"data": "shapes/shapes.yaml", "epocs": 9}' > wrong.json

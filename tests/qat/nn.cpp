@@ -166,6 +166,23 @@ TEST_CASE("with the batch's own statistics Conv-BN in training form equals convo
     CHECK(support::relative_error(conv(x), normal) < 1e-4);
 }
 
+TEST_CASE("a channel whose gamma is 0 gives beta, and no NaN") {
+    torch::manual_seed(4);
+    nn::Conv<Split> conv({.in = 3, .out = 4, .kernel = 3});
+    {
+        torch::NoGradGuard no_grad;
+        conv->bn->weight[1] = 0, conv->bn->bias.fill_(0.5);
+    }
+    auto const y = conv(torch::randn({2, 3, 8, 8}));
+    y.sum().backward();
+    auto const channel = y.select(1, 1);
+    CHECK(torch::equal(channel, channel.max().expand_as(channel)));
+    CHECK(std::abs(channel.max().item<float>() - 0.5f) < 0.1f);  // on the grid
+    for (auto const& t : {conv->bn->running_mean, conv->bn->running_var, conv->bn->weight.grad(),
+                          conv->bn->bias.grad(), conv->conv->weight.grad(), conv->weight_grid->scale})
+        CHECK(t.isfinite().all().item<bool>());
+}
+
 TEST_CASE("frozen batch norm uses its statistics in training, and they stay") {
     nn::Conv<Split> conv({.in = 3, .out = 4});
     conv(torch::randn({2, 3, 4, 4}));

@@ -351,6 +351,49 @@ TEST_CASE(
     static_assert(std::is_same_v<Only::at<"head.a">, Only::at<"head.b">>);  // compiled once
 }
 
+namespace {
+template <class A> struct MixedImpl : torch::nn::Module {
+    struct Options {};
+    using arithmetic = A;
+    Options options;
+    nn::QuantizeInput<A> input{register_module("input", nn::QuantizeInput<A>())};
+    nn::Conv<typename A::template at<"left">> left{
+        register_module("left", nn::Conv<typename A::template at<"left">>({.in = 3, .out = 4}))};
+    nn::Conv<A> right{register_module("right", nn::Conv<A>({.in = 3, .out = 4}))},
+        after{register_module("after", nn::Conv<A>({.in = 8, .out = 4}))};
+    nn::Concat<A> concat{register_module("concat", nn::Concat<A>())};
+    explicit MixedImpl(Options = {}) {}
+    template <Signal V> V forward(V x) {
+        x = input(x);
+        auto a = left(x), b = right(x);
+        return after(concat(a, b));
+    }
+};
+}  // namespace
+
+TEST_CASE("what reads a float branch beside a quantized one reads no grid, and such a join is not aligned") {
+    using Aligned = Shift::vary<"aligned", AlignInputs, AccumulatorBias>;
+    using Mixed = Aligned::vary<"mixed", Except<"left", Float>>;
+    auto const looks = []<class A>(A*) {
+        torch::manual_seed(4);
+        nn::Handle<MixedImpl<A>> model;
+        nn::bind(model, shape);
+        bool float_bias = false;
+        auto& after = *model->after;
+        after.tap = [&](torch::Tensor const& x, torch::Tensor const& y) {
+            torch::NoGradGuard no_grad;
+            auto const& grid = *after.weight_grid;
+            auto const w = fake_quantize<ShiftWeight>(after.conv->weight, grid.scale, grid.zero_point);
+            float_bias = torch::equal(y, torch::conv2d(x, w, after.conv->bias));
+        };
+        model(torch::rand({2, 3, 8, 8}));
+        return std::pair{float_bias, nn::misaligned_joins(nn::trace(model, shape))};
+    };
+    CHECK(looks(static_cast<Mixed::arithmetic*>(nullptr)) ==
+          std::pair{true, std::vector<std::string>{"concat"}});
+    CHECK(looks(static_cast<Aligned::arithmetic*>(nullptr)) == std::pair{false, std::vector<std::string>{}});
+}
+
 TEST_CASE("heads at work: 16 bits are 256 times as fine, weights only leave the sums as they are") {
     auto const run = [](auto head) {
         using A = typename Shift::template vary<"h", decltype(head)>::arithmetic;

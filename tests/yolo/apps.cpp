@@ -153,7 +153,7 @@ TEST_CASE("a value that cannot work is one sentence that names the option, and e
     };
     for (auto const& c : std::initializer_list<Case>{
              {"yolo-train", "--imgsz", "0"},         {"yolo-train", "--imgsz", "-32"},
-             {"yolo-train", "--imgsz", "70"},        {"yolo-train", "--imgsz", "x"},
+             {"yolo-train", "--imgsz", "31"},        {"yolo-train", "--imgsz", "x"},
              {"yolo-train", "--batch-size", "0"},    {"yolo-train", "--epochs", "-1"},
              {"yolo-train", "--epochs", "0"},        {"yolo-train", "--workers", "-1"},
              {"yolo-train", "--threads", "-1"},      {"yolo-train", "--patience", "-1"},
@@ -163,7 +163,7 @@ TEST_CASE("a value that cannot work is one sentence that names the option, and e
              {"yolo-val", "--workers", "-1"},        {"yolo-val", "--threads", "-1"},
              {"yolo-val", "--max-det", "0"},         {"yolo-val", "--conf-thres", "1.5"},
              {"yolo-val", "--iou-thres", "-0.1"},    {"yolo-val", "--conf-thres", "nan"},
-             {"yolo-detect", "--imgsz", "0"},        {"yolo-detect", "--imgsz", "70"},
+             {"yolo-detect", "--imgsz", "0"},        {"yolo-detect", "--imgsz", "31"},
              {"yolo-detect", "--max-det", "-1"},     {"yolo-detect", "--classes", "-1"},
              {"yolo-detect", "--conf-thres", "2"},   {"yolo-detect", "--threads", "-1"},
              {"yolo-describe", "--imgsz", "0"},      {"yolo-describe", "--classes", "0"},
@@ -210,7 +210,7 @@ TEST_CASE("yolo-val wants a data set and a checkpoint, or two of COCO's files; y
              {"yolo-detect",
               {"--source", "s", "--weights", "w.pt", "--line-thickness", "0"},
               "--line-thickness"},
-             {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--imgsz", "64", "70"}, "--imgsz"}}) {
+             {"yolo-detect", {"--source", "s", "--weights", "w.pt", "--imgsz", "64", "31"}, "--imgsz"}}) {
         auto const said = call(c.app, c.arguments);
         INFO(c.app, " ", c.option, ": ", said.err);
         CHECK(said.status == 2);

@@ -158,6 +158,9 @@ TEST_CASE("equalization, sensitivity and rounding by data run on drawn shapes, a
     REQUIRE(ranked.size() > 120);
     CHECK(ranked.front()["snr_db"].get<double>() <= ranked[100]["snr_db"].get<double>());
 
+    auto const layers = run({"--sensitivity", "alone", "--by-layer"})["sensitivity"];
+    CHECK((layers.size() >= 60 && layers.size() < ranked.size()));
+
     auto const left_out = run({"--sensitivity", "all-but-one"});
     CHECK(left_out["sensitivity_of"] == "all-but-one");
     auto const& gains = left_out["sensitivity"];

@@ -20,6 +20,14 @@ std::string table(yolo::Detector& detector) {
 }
 }  // namespace
 
+TEST_CASE("an experiment that quantizes one stage, or the image, is a quantized one") {
+    using InFloat = yolo::experiments::silu;
+    CHECK_FALSE(yolo::experiment_info<InFloat>().quantized);
+    CHECK(
+        yolo::experiment_info<InFloat::vary<"stem", qat::Except<"backbone.stem", qat::Int<8>>>>().quantized);
+    CHECK(yolo::experiment_info<InFloat::vary<"image", qat::Input<qat::Quantizer<>>>>().quantized);
+}
+
 TEST_CASE("a stage that is excepted is float or wider, the others are as before, and all of it trains") {
     using E = ex::exp2::vary<"first-and-last", Unaligned,
                              Exceptions<Except<"detect", Float>, Except<"backbone.stem", Int<16>>>>;

@@ -148,7 +148,7 @@ inline std::vector<QuantizerReport> report(Network& n, Batches const& batches) {
         std::set<nn::Grid const*> grids;
         for (int o : graph::origins(n.graph, static_cast<int>(node)))
             grids.insert(n.graph[o].producer->grid().get());
-        return grids.size() == 1;
+        return grids.size() == 1 && graph::on_grids(n.graph, static_cast<int>(node));
     };
     for (std::size_t i = 0; i < n.graph.nodes.size(); ++i) {
         auto const& node = n.graph.nodes[i];

@@ -120,6 +120,9 @@ private:
     }
 
 public:
+    /// Whether any quantizer quantizes: of weights, outputs or the input, in the body, the head or an excepted stage.
+    static constexpr bool quantized = any<Quantizes>();
+
     static_assert(
         W::valid && O::valid && In::valid,
         "qat::Experiment: Weights, Outputs and Input take a Quantizer<...>; wrap the fragments in one");

@@ -26,6 +26,14 @@ inline std::set<int> origins(Graph const& g, int node) {
     return found;
 }
 
+/// Whether all of a node's result lies on grids: not where a float branch is concatenated with a quantized one.
+inline bool on_grids(Graph const& g, int node) {
+    if (g[node].requantizes) return true;
+    auto const& inputs = g[node].inputs;
+    return keeps_grid(g[node]) && !inputs.empty() &&
+           std::all_of(inputs.begin(), inputs.end(), [&](int input) { return on_grids(g, input); });
+}
+
 /// Results that must lie on one grid, the first is the owner's; and the joins where they meet.
 struct ScaleGroup {
     std::vector<int> members, joins;  // nodes, ascending

@@ -49,19 +49,24 @@ inline void bind_inputs(graph::Graph const& g) {
         if (!n.producer || n.inputs.size() != 1) continue;
         std::set<std::shared_ptr<Grid>> grids;
         for (int o : graph::origins(g, n.inputs.front())) grids.insert(g[o].producer->grid());
-        n.producer->reads(grids.size() == 1 ? *grids.begin() : nullptr);
+        bool const one = grids.size() == 1 && graph::on_grids(g, n.inputs.front());
+        n.producer->reads(one ? *grids.begin() : nullptr);
     }
 }
 
-/// The joins whose branches lie on more than one grid: none after bind() under AlignInputs.
+/// The joins whose branches lie on more than one grid, or some in float and some not: none after bind() under AlignInputs,
+/// but for exceptions.
 inline std::vector<std::string> misaligned_joins(graph::Graph const& g) {
     std::vector<std::string> paths;
     for (auto const& n : g.nodes) {
         if (!graph::is_join(n)) continue;
         std::set<Grid const*> grids;
-        for (int input : n.inputs)
+        bool all = true;
+        for (int input : n.inputs) {
             for (int o : graph::origins(g, input)) grids.insert(g[o].producer->grid().get());
-        if (grids.size() > 1) paths.push_back(n.path);
+            all = all && graph::on_grids(g, input);
+        }
+        if (grids.size() > 1 || (grids.size() == 1 && !all)) paths.push_back(n.path);
     }
     return paths;
 }

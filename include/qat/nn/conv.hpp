@@ -155,7 +155,9 @@ private:
             if constexpr (!Weights::format::quantized)
                 if (!by_statistics) return bn(run(conv->weight, {}));
             // The weights as they will be after folding are what is quantized.
-            auto const f = factor();
+            auto f = factor();
+            // Results are divided by it; where gamma is 0 they are beta, whatever it is.
+            if (!by_statistics) f = torch::where(f == 0, torch::full_like(f, 1e-12), f);
             auto const w = detail::quantize_weight<A>(weight_grid, conv->weight * f.view({-1, 1, 1, 1}));
             if (by_statistics) return run(w, biased(bn->bias - bn->running_mean * f));
             bn->num_batches_tracked.add_(1);

@@ -1,7 +1,7 @@
 #pragma once
 // One loop, compiled for several instruction sets; the processor decides at run time. Programs built for plain x86-64
-// use wide vectors where the machine has them, and give the same bits everywhere: no loop here has a rounded product
-// that a fused multiply-add could join with a sum.
+// use wide vectors where the machine has them, and give the same bits everywhere: no loop that quantizes has a rounded
+// product that a fused multiply-add could join with a sum. (Sums of squared errors, which choose among grids, do.)
 
 namespace qat::detail {
 

@@ -16,7 +16,8 @@ struct CalibrateArguments {
     std::string sensitivity;  // "", alone or all-but-one
     int batches = 16, batch_size = 16, image_size = 640, workers = 2, threads = 0, adaround_steps = 200;
     std::uint64_t seed = 0;
-    bool equalize = false, correct_bias = false, adaround = false, noval = false, verbose = false;
+    bool equalize = false, correct_bias = false, adaround = false, noval = false, verbose = false,
+         by_layer = false;
 
     void declare(CommandLine& app) {
         app.add_option("--experiment", experiment, "whose policies quantize; yolo-describe --list names all")
@@ -45,6 +46,7 @@ struct CalibrateArguments {
                "rank the quantizers on one batch by what each costs: alone, or what is gained where all but "
                "one quantize")
             ->check(CLI::IsMember({"alone", "all-but-one"}));
+        app.add_flag("--by-layer", by_layer, "--sensitivity of layers: weights and output together");
         app.add_option("--report", report,
                        "write signal-to-noise ratio, clip rate, range of every quantizer to this JSON file");
         app.add_option("--plot", plot, "draw the report as this PNG file; wants gnuplot");
@@ -201,6 +203,7 @@ inline int calibrate(Catalogue const& catalogue, int argc, char const* const* ar
             auto const ranked = tools::sensitivity(
                 quantized, reference, measured,
                 {.measured = alone ? tools::Measured::alone : tools::Measured::left_out,
+                 .by_layer = a.by_layer,
                  .done = [&](std::size_t done, std::size_t total) {
                      progress("sensitivity " + std::to_string(done) + "/" + std::to_string(total));
                  }});

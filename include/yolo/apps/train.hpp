@@ -104,14 +104,25 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
         set_threads(a.threads);
         torch::manual_seed(a.seed);
         detail::TrainingData const data(a);
+        if (!data.val && a.evolve > 0)
+            throw std::runtime_error(a.data + " has no val: images; --evolve compares generations by them");
+        if (!data.val)
+            spdlog::warn("{} has no val: images; nothing is validated, and best.pt is the last epoch",
+                         a.data);
         auto const& info = detail::experiment_of(catalogue, a);
-        auto const hyp = hyperparameters_of(a, info.quantized);
         int const epochs = a.epochs > 0 ? a.epochs : info.schedule.epochs;
+        // A run goes on with what it was told when it began, whatever has become of --hyp's file.
+        auto const run_hyp = std::filesystem::path(a.resume).parent_path().parent_path() / "hyp.yaml";
+        auto const hyp = !a.resume.empty() && std::filesystem::exists(run_hyp)
+                             ? load_hyperparameters(run_hyp)
+                             : hyperparameters_of(a, info.quantized);
 
-        auto const folder = a.resume.empty() ? make_run_folder(a.project, a.name, a.exist_ok)
-                                             : std::filesystem::path(a.resume).parent_path().parent_path();
-        if (a.resume.empty()) write_json(folder / "opt.json", to_json(a, info.name, epochs));
-        write_atomically(folder / "hyp.yaml", to_yaml(hyp));
+        auto const folder =
+            a.resume.empty() ? make_run_folder(a.project, a.name, a.exist_ok) : run_hyp.parent_path();
+        if (a.resume.empty()) {
+            write_json(folder / "opt.json", to_json(a, info.name, epochs));
+            write_atomically(folder / "hyp.yaml", to_yaml(hyp));
+        }
         stop_on_signals();
         if (a.evolve > 0) return detail::evolve(catalogue, a, data, hyp, folder);
 

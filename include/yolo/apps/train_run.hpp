@@ -18,6 +18,10 @@ struct TrainingData {
     std::optional<Dataset> val;
 
     explicit TrainingData(TrainArguments const& a) : set(described(a)), train(scanned(a, set, Split::train)) {
+        if (train.boxes() == 0)
+            throw std::runtime_error(a.data +
+                                     ": no image to train on has a label; the first one's is looked for in " +
+                                     label_path(train[0].image).string());
         if (set.val.empty()) return;
         require_images(set, Split::val, a.data);
         val.emplace(scanned(a, set, Split::val));

@@ -91,6 +91,10 @@ inline int val_network(Catalogue const& catalogue, ValArguments const& a) {
                                  "; they do not belong together");
     CocoResults coco(categories_of(truth, set));
     auto const images = scan_data_set(images_of(set, split), static_cast<int>(set.classes), a.single_class);
+    if (images.boxes() == 0)
+        spdlog::warn(
+            "no image of {} has a label, so that all figures are 0; the first one's is looked for in {}",
+            a.data, label_path(images[0].image).string());
     spdlog::info(summary(detector, *loaded.experiment));
 
     ValRun run{detector, images, a.saves() ? make_run_folder(a.project, a.name, a.exist_ok) : ""};

@@ -194,8 +194,8 @@ inline std::vector<torch::Tensor> nms(torch::Tensor const& prediction, NmsOption
     torch::NoGradGuard no_grad;
     TORCH_CHECK(prediction.dim() == 3 && prediction.size(2) > 5, "nms: the prediction has shape ",
                 prediction.sizes(), ", want [N, boxes, 5 + classes]");
-    TORCH_CHECK(options.confidence >= 0 && options.confidence < 1 && options.iou >= 0 && options.iou <= 1,
-                "nms: confidence ", options.confidence, " and IoU ", options.iou, ", want [0, 1) and [0, 1]");
+    TORCH_CHECK(options.confidence >= 0 && options.confidence <= 1 && options.iou >= 0 && options.iou <= 1,
+                "nms: confidence ", options.confidence, " and IoU ", options.iou, ", want [0, 1] each");
     return detail::nms(prediction.is_cpu() ? detail::all_rows(prediction)
                                            : detail::confident_rows(prediction, options.confidence),
                        options);

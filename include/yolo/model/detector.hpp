@@ -59,7 +59,7 @@ struct ExperimentInfo {
     std::string name;
     qat::Schedule schedule;
     qat::Description description;
-    bool quantized;  // any weight or output
+    bool quantized;  // anything
     bool folds_batch_norm;
     Stability stability;
     std::unique_ptr<Detector> (*make)(YoloV5Options const&);  // bound, on the CPU, in training mode

@@ -46,7 +46,7 @@ template <qat::ExperimentSpec E> ExperimentInfo experiment_info() {
     return {.name = std::string(E::name),
             .schedule = E::schedule,
             .description = qat::describe<E>(),
-            .quantized = A::weights::format::quantized || A::outputs::format::quantized,
+            .quantized = E::quantized,
             .folds_batch_norm = !A::batch_norm::live,
             .stability = {.dampening = E::oscillation::dampening,
                           .freeze_threshold = E::oscillation::threshold,

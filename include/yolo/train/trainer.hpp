@@ -56,6 +56,8 @@ public:
         for (auto const& [name, tensor] : checkpoint.more) saved_.emplace(name, tensor);
         if (auto const text = m.extra.find(progress_key); text != m.extra.end())
             at_ = progress_from_json(text->second);
+        else
+            say(source + " is no last.pt: it has no optimizer, so the run goes on from its weights only");
         StateDict trained;
         for (auto const& [key, tensor] : checkpoint.more)
             if (key.starts_with("network/")) trained.emplace_back(key.substr(8), tensor);

@@ -15,6 +15,7 @@ template <int Count = 2048> struct MeanSquaredError {
     static constexpr int bins = Count;
     static constexpr Counting counting = Counting::exact;
     static constexpr int factors = 100;
+    static_assert(Count >= 2, "qat::MeanSquaredError: at least two bins");
 
     template <class Spec> static Interval cover(Bins const& h, Levels levels) {
         Interval best{h.min, h.max};

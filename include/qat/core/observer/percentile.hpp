@@ -20,6 +20,7 @@ template <class Share = std::ratio<9999, 10000>, int Count = 2048> struct Percen
     static constexpr int bins = Count;
     static constexpr Counting counting = Counting::exact;
     static constexpr double share = double(Share::num) / double(Share::den);
+    static_assert(Count >= 2, "qat::Percentile: at least two bins");
     static_assert(share > 0.5 && share <= 1,
                   "qat::Percentile: more than one half, 1 at most; e.g. std::ratio<999, 1000>");
 

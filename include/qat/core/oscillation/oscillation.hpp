@@ -30,8 +30,10 @@ template <class Threshold = std::ratio<1, 50>, class Momentum = std::ratio<1, 10
     static constexpr std::string_view name = "frozen";
     static constexpr double dampening = 0, threshold = double(Threshold::num) / double(Threshold::den),
                             momentum = double(Momentum::num) / double(Momentum::den);
-    static_assert(threshold > 0 && threshold < 1 && momentum > 0 && momentum < 1,
-                  "qat::FreezeOscillation: shares of the steps, above 0 and below 1; e.g. std::ratio<1, 50>");
+    static_assert(
+        threshold > 0 && threshold < 1 && momentum >= 0.001 && momentum < 1,  // averages are float16
+        "qat::FreezeOscillation: shares of the steps, above 0 and below 1, the momentum at least 1/1000; "
+        "e.g. std::ratio<1, 50>");
 };
 
 }  // namespace qat
