@@ -152,8 +152,8 @@ TEST_CASE("what the study ran stops after the first batch, which its text calls 
     Run<ex::exp2_as_run> run(data, "as-run");
     run.options.epochs = 1;
     run.train(train, nullptr);
-    REQUIRE(run.messages.size() >=
-            2);  // more where what comes of it is told: "a grid that runs away is named"
+    // More where what comes of it is told: "a grid that runs away is named".
+    REQUIRE(run.messages.size() >= 2);
     CHECK(run.messages[0] == "observers stop at step 1");
     CHECK(run.messages[1] == "batch norm freezes at step 1");
 }
