@@ -6,11 +6,9 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh" "$1"
 
 "$bin/yolo-shapes" --output shapes --train 16 --val 4 --imgsz 64 --seed 3 > /dev/null
+small_run=(--data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 --exist-ok)
 train() {                      # train NAME ARGUMENT...
-    local name=$1
-    shift
-    "$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
-        --exist-ok --name "$name" "$@" > "$name.txt" 2>&1 || { cat "$name.txt"; fail "$name"; }
+    "$bin/yolo-train" "${small_run[@]}" --name "$@" > "$1.txt" 2>&1 || { cat "$1.txt"; fail "$1"; }
 }
 resume() { "$bin/yolo-train" --resume "runs/train/$1/weights/last.pt" > "$1.txt" 2>&1 || { cat "$1.txt"; fail "$1"; }; }
 same() {                       # of two runs: what they learnt, and what they wrote down
@@ -40,10 +38,9 @@ go_on() {
     if [ -e runs/train/killed/weights/last.pt ]; then
         exec "$bin/yolo-train" --resume runs/train/killed/weights/last.pt
     fi
-    exec "$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
-        --exist-ok --name killed --experiment exp2 --epochs 60
+    exec "$bin/yolo-train" "${small_run[@]}" --name killed --experiment exp2 --epochs 60
 }
-finished() { [ "$("$bin/yolo-train" --resume runs/train/killed/weights/last.pt 2>&1 | grep -c 'has finished its 60 epochs')" = 1 ]; }
+whole() { [ "$1" = 0 ] || { [ "$1" = 1 ] && grep -q 'has finished its 60 epochs' killed.txt; }; }  # whole STATUS
 kills=0
 until [ "$kills" = 20 ]; do
     before=$(lines)
@@ -52,8 +49,8 @@ until [ "$kills" = 20 ]; do
     kill -KILL $! 2> /dev/null || true
     code=0
     wait $! 2> /dev/null || code=$?
-    [ "$code" = 0 ] || [ "$code" = 137 ] || { cat killed.txt; fail "after $kills kills a run gave status $code"; }
-    [ "$code" = 0 ] || kills=$((kills + 1))
+    whole "$code" || [ "$code" = 137 ] || { cat killed.txt; fail "after $kills kills a run gave status $code"; }
+    [ "$code" != 137 ] || kills=$((kills + 1))
     for file in runs/train/killed/weights/*.pt; do
         [ -e "$file" ] || continue
         "$bin/yolo-val" --data shapes/shapes.yaml --weights "$file" --imgsz 64 --threads 1 --noplots > val.txt 2>&1 ||
@@ -61,12 +58,14 @@ until [ "$kills" = 20 ]; do
     done
     after=$(lines)
     [ "$after" -ge "$((before - 1))" ] || fail "kill $kills lost more than an epoch: $before lines, now $after"
-    if [ "$after" -ge 60 ] && finished; then
+    if whole "$code"; then
         same steady killed
         rm -r runs/train/killed
     fi
 done
-(go_on > killed.txt 2>&1) || { cat killed.txt; fail "the run after $kills kills"; }
+code=0
+(go_on > killed.txt 2>&1) || code=$?
+whole "$code" || { cat killed.txt; fail "the run after $kills kills"; }
 same steady killed
 [ -z "$(find runs/train/killed -name '*.tmp')" ] || fail "temporary files are left"
 
@@ -79,22 +78,21 @@ code=0
 has full.txt "cannot be written (File too large); is the disk full? A file that was there before is unchanged"
 cmp last-before.pt runs/train/full/weights/last.pt || fail "the checkpoint from before is gone"
 
+terminated() {                 # terminated NAME ARGUMENT...: as train, with a SIGTERM once last.pt is there
+    "$bin/yolo-train" "${small_run[@]}" --name "$@" > "$1.txt" 2>&1 &
+    for _ in $(seq 500); do [ -e "runs/train/$1/weights/last.pt" ] && break; sleep 0.02; done
+    kill -TERM $!
+    local code=0
+    wait $! || code=$?
+    [ "$code" = 143 ] || { cat "$1.txt"; fail "SIGTERM gave status $code"; }
+}
+
 # SIGTERM: the step is finished, what is saved is resumed within the epoch, and the run is the same
 train term --experiment exp2 --epochs 30
-"$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
-    --exist-ok --name ended --experiment exp2 --epochs 30 > ended.txt 2>&1 &
-for _ in $(seq 200); do [ -e runs/train/ended/weights/last.pt ] && break; sleep 0.05; done
-kill -TERM $!
-code=0; wait $! || code=$?
-[ "$code" = 143 ] || { cat ended.txt; fail "SIGTERM gave status $code"; }
+terminated ended --experiment exp2 --epochs 30
 resume ended
 same term ended
 
 # SIGTERM once the last epoch is saved, while the best one is shown: nothing is left to do, and the status tells
-"$bin/yolo-train" --data shapes/shapes.yaml --weights "$trained" --imgsz 64 --batch-size 4 --threads 1 --workers 1 \
-    --exist-ok --name shown --experiment relu --epochs 1 > shown.txt 2>&1 &
-for _ in $(seq 500); do [ -e runs/train/shown/weights/last.pt ] && break; sleep 0.02; done
-kill -TERM $!
-code=0; wait $! || code=$?
-[ "$code" = 143 ] || { cat shown.txt; fail "SIGTERM after the last epoch gave status $code"; }
+terminated shown --experiment relu --epochs 1
 echo "nothing was lost"
