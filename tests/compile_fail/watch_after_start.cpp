@@ -1,4 +1,4 @@
-// expect: qat::QuantizeFrom: grids watch before they quantize; let Watch come first, or be the same
+// expect: qat::QuantizeFrom: grids watch before they quantize; let Watch come first
 #include <qat/core.hpp>
 using namespace qat;
 using Bad = Experiment<"x", QuantizeFrom<after_steps(5), after_steps(10)>>;

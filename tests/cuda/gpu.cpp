@@ -40,6 +40,12 @@ TEST_CASE("on a GPU: values, gradients, codes and extremes are the scalar rules'
             });
 }
 
+TEST_CASE("on a GPU: every combination, with the integers of every format") {
+    if (!have_gpu()) return;
+    check_combinations(cuda::kernels(), torch::kCUDA);
+    check_combinations(nullptr, torch::kCUDA);
+}
+
 TEST_CASE("on a GPU: sizes around those of a group, a warp and a block") {
     if (!have_gpu()) return;
     using Q = Quantizer<Int<8>, PerTensorAffine>;

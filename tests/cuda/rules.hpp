@@ -4,7 +4,10 @@
 
 #include "support/doctest.hpp"
 
+#include <qat/core/catalogue.hpp>
 #include <qat/ops/cuda/fused.hpp>
+
+#include <boost/hana/size.hpp>
 
 #include <limits>
 #include <vector>
@@ -62,15 +65,57 @@ inline std::vector<torch::Tensor> layouts(torch::Tensor const& x) {
             x.slice(0, 0, 1).expand({3, 5, 7, 6})};
 }
 
-template <class Q> GridTensors grid_for(torch::Tensor const& x, double step = 0.25) {
-    auto const shape = Q::scheme::per_channel ? std::vector<std::int64_t>{x.size(Q::scheme::axis)}
-                                              : std::vector<std::int64_t>{};
+inline GridTensors grid_for(torch::Tensor const& x, std::int64_t axis, bool symmetric, double step = 0.25,
+                            Levels levels = {-128, 127}) {
+    auto const shape = axis < 0 ? std::vector<std::int64_t>{} : std::vector<std::int64_t>{x.size(axis)};
     auto const options = torch::TensorOptions(x.device());
-    auto const n = Q::scheme::per_channel ? shape[0] : 1;
+    auto const n = axis < 0 ? 1 : shape[0];
     auto const scale = step * (1 + 0.37 * torch::arange(n, options.dtype(torch::kFloat)));
-    auto const zero = torch::arange(n, options.dtype(torch::kInt)) * (Q::scheme::symmetric ? 0 : 3) +
-                      (Q::scheme::symmetric ? 0 : 5);
-    return {scale.reshape(shape), zero.reshape(shape)};
+    auto const zero =
+        torch::arange(n, options.dtype(torch::kInt)) * (symmetric ? 0 : 3) + (symmetric ? 0 : 5);
+    return {scale.reshape(shape), zero.clamp(levels.lo, levels.hi).reshape(shape)};
+}
+template <class Q> GridTensors grid_for(torch::Tensor const& x, double step = 0.25) {
+    return grid_for(x, axis_of<typename Q::scheme>(), Q::scheme::symmetric, step);
+}
+
+// Policies as values: their scalar rules, and what a device is told of them.
+struct Subject {
+    float (*value)(float);
+    bool (*passes)(float);
+    Code (*quantize)(float, float, Bounds);
+    Code (*quantize_noisily)(float, float, Bounds, float);  // null: its rounding takes no noise
+    bool passes_outside;
+    std::int64_t axis;  // of the channels; -1: one grid
+    bool symmetric;
+    cuda::Rule rule;
+};
+template <class A, class Q> constexpr Subject subject() {
+    using R = typename Q::rounding;
+    Subject s{&A::value,
+              &A::passes,
+              &quantize<R>,
+              nullptr,
+              Q::estimator::passes_outside,
+              axis_of<typename Q::scheme>(),
+              Q::scheme::symmetric,
+              cuda::rule<A, Q>()};
+    if constexpr (R::stochastic) s.quantize_noisily = &quantize<R>;
+    return s;
+}
+
+// Every activation with every rounding, scheme and estimator of a given range, where they may be together.
+template <class F> void for_each_combination(F&& f) {
+    auto const quantizers = legal_quantizers(
+        hana::tuple_t<Int<8>>,
+        hana::tuple_t<PerTensorAffine, PerTensorSymmetric, PerChannelAffine<0>, PerChannelSymmetric<1>>,
+        hana::tuple_t<HalfEven, HalfAwayFromZero, HalfUp, RoundDown, Stochastic>,
+        hana::tuple_t<StraightThrough, PassThrough>);
+    static_assert(decltype(hana::size(quantizers))::value == 4 * 5 * 2);
+    hana::for_each(quantizers, [&](auto q) {
+        using Q = typename decltype(q)::type;
+        for (auto const& s : {subject<Identity, Q>(), subject<ReLU, Q>(), subject<ReLU6, Q>()}) f(s);
+    });
 }
 
 struct Expected {
@@ -80,10 +125,8 @@ struct Expected {
 
 // The slow, obvious version: one element after the other through the scalar rules. The place in memory, which noise
 // follows, is that of a dense tensor with x's strides, or of a contiguous one.
-template <class A, class Q>
-Expected by_hand(torch::Tensor const& x, torch::Tensor const& dy, GridTensors const& g, Levels levels,
-                 cuda::Request const& request) {
-    using R = typename Q::rounding;
+inline Expected by_hand(Subject const& subject, torch::Tensor const& x, torch::Tensor const& dy,
+                        GridTensors const& g, Levels levels, cuda::Request const& request) {
     auto const dense = x.is_non_overlapping_and_dense() ? x : x.contiguous();
     auto const y = torch::empty_like(dense, torch::kFloat), dx = torch::empty_like(y);
     auto const codes = torch::empty_like(y, torch::kByte);
@@ -98,18 +141,15 @@ Expected by_hand(torch::Tensor const& x, torch::Tensor const& dy, GridTensors co
             for (auto const k : at) t = t[k];
             return t.item<float>();
         };
-        auto const c = Q::scheme::per_channel ? at[Q::scheme::axis] : 0;
-        float const value = read(x), scale = s[c].template item<float>(), act = A::value(value);
-        auto const b = bounds(levels.lo, levels.hi, z[c].template item<std::int32_t>());
-        Code code{};
-        if constexpr (R::stochastic) {
-            code = request.noise ? quantize<R>(act, 1.0f / scale, b,
-                                               uniform_noise(request.seed, static_cast<std::uint64_t>(place)))
-                                 : quantize<R>(act, 1.0f / scale, b);
-        } else {
-            code = quantize<R>(act, 1.0f / scale, b);
-        }
-        bool const passes = A::passes(value) && (code.inside || Q::estimator::passes_outside);
+        auto const c = subject.axis >= 0 ? at[static_cast<std::size_t>(subject.axis)] : 0;
+        float const value = read(x), scale = s[c].item<float>(), act = subject.value(value);
+        auto const b = bounds(levels.lo, levels.hi, z[c].item<std::int32_t>());
+        auto const code =
+            subject.quantize_noisily && request.noise
+                ? subject.quantize_noisily(act, 1.0f / scale, b,
+                                           uniform_noise(request.seed, static_cast<std::uint64_t>(place)))
+                : subject.quantize(act, 1.0f / scale, b);
+        bool const passes = subject.passes(value) && (code.inside || subject.passes_outside);
         y.data_ptr<float>()[place] = dequantize(code.value, scale);
         dx.data_ptr<float>()[place] = passes ? read(dy) : 0.0f;
         codes.data_ptr<std::uint8_t>()[place] = static_cast<std::uint8_t>(code.value - b.low);
@@ -130,47 +170,61 @@ inline bool same(torch::Tensor const& a, torch::Tensor const& b) {
 }
 
 // k: null for torch's operators. Everything is computed on the device and compared on the CPU.
-template <class A, class Q>
-void check_against_rules(torch::Tensor const& sample, cuda::Kernels const* k,
-                         Levels levels = levels_of<typename Q::format>, torch::Device device = torch::kCPU) {
-    constexpr std::int64_t axis = Q::scheme::per_channel ? Q::scheme::axis : -1;
+inline void check_against_rules(Subject const& s, torch::Tensor const& sample, cuda::Kernels const* k,
+                                Levels levels, torch::Device device = torch::kCPU) {
     auto const x = sample.to(device);
     auto const host = x.cpu();  // may be laid out differently from sample
-    auto const g = grid_for<Q>(host);
+    auto const g = grid_for(host, s.axis, s.symmetric, 0.25, levels);
     GridTensors const grid{g.scale.to(device), g.zero_point.to(device)};
     torch::manual_seed(4);
     auto const dy = torch::randn(x.sizes());
     RangeTensors seen;
-    cuda::Request const request{.seen = &seen, .codes = true, .noise = true, .seed = 0x123456789};
-    auto const want = by_hand<A, Q>(host, dy, g, levels, request);
+    bool const codes = levels.hi - levels.lo <= 255;
+    cuda::Request const request{.seen = &seen, .codes = codes, .noise = true, .seed = 0x123456789};
+    auto const want = by_hand(s, host, dy, g, levels, request);
     auto const leaf = x.detach().requires_grad_();
-    auto const got = cuda::activate_and_quantize(cuda::rule<A, Q>(), leaf, grid, levels, request, k);
+    auto const got = cuda::activate_and_quantize(s.rule, leaf, grid, levels, request, k);
     CHECK((got.y.scalar_type() == torch::kFloat));
     CHECK((got.y.device() == x.device()));
     CHECK(torch::equal(got.y.detach().cpu(), want.y));
-    CHECK(torch::equal(got.codes.cpu(), want.codes));
-    CHECK(!got.codes.requires_grad());
+    if (codes) CHECK(torch::equal(got.codes.cpu(), want.codes));
+    if (codes) CHECK(!got.codes.requires_grad());
     CHECK(same(seen.min.cpu(), want.seen.min));
     CHECK(same(seen.max.cpu(), want.seen.max));
     got.y.backward(dy.to(device));
     CHECK(torch::equal(leaf.grad().cpu(), want.dx.to(x.scalar_type())));
     torch::NoGradGuard no_grad;
     cuda::Request const plain{.noise = true, .seed = 0x123456789};
-    CHECK(torch::equal(cuda::activate_and_quantize(cuda::rule<A, Q>(), x, grid, levels, plain, k).y.cpu(),
-                       want.y));
-    if (k)
-        CHECK(torch::equal(cuda::decode(*k, got.codes, grid.scale, grid.zero_point, levels, axis).cpu(),
+    CHECK(torch::equal(cuda::activate_and_quantize(s.rule, x, grid, levels, plain, k).y.cpu(), want.y));
+    if (k && codes)
+        CHECK(torch::equal(cuda::decode(*k, got.codes, grid.scale, grid.zero_point, levels, s.axis).cpu(),
                            want.y));
+}
+template <class A, class Q>
+void check_against_rules(torch::Tensor const& sample, cuda::Kernels const* k,
+                         Levels levels = levels_of<typename Q::format>, torch::Device device = torch::kCPU) {
+    check_against_rules(subject<A, Q>(), sample, k, levels, device);
+}
+
+// All combinations, with the integers of each format that a network may have.
+inline void check_combinations(cuda::Kernels const* k, torch::Device device = torch::kCPU) {
+    auto const x = sample().slice(2, 0, 2);  // [3, 5, 2, 6]
+    for (auto const levels :
+         {levels_of<Int<8>>, levels_of<UInt<8>>, levels_of<Int<8, Range::narrow>>, levels_of<Int<4>>,
+          levels_of<UInt<4>>, levels_of<Int<2>>, levels_of<Int<16>>, levels_of<UInt<16>>}) {
+        CAPTURE(levels.lo);
+        CAPTURE(levels.hi);
+        for_each_combination([&](Subject const& s) { check_against_rules(s, x, k, levels, device); });
+    }
 }
 
 // cuda::learned_backward against the sum of the scalar slopes.
 template <class E, class R>
 void check_learned(torch::Tensor const& sample, cuda::Kernels const& k, cuda::LearnedKind kind,
-                   std::int64_t axis, torch::Device device = torch::kCPU) {
+                   std::int64_t axis, torch::Device device = torch::kCPU, Levels levels = {-8, 7}) {
     torch::manual_seed(8);
     auto const x = sample.to(device);
     auto const dy = torch::randn(x.sizes());
-    Levels const levels{-8, 7};
     auto const channels = axis < 0 ? 1 : x.size(axis);
     auto const scale = 0.25f * (1 + 0.3f * torch::arange(channels, torch::kFloat));
     auto const zero = torch::arange(channels, torch::kInt) % 3;

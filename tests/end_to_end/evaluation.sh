@@ -42,6 +42,27 @@ for key in AP AP50 AP75 APs APm APl AR1 AR10 AR100 ARs ARm ARl; do
     near "$(number val.json "$key")" "$(number coco.json "$key")" 1e-12 || fail "$key of the result file"
 done
 
+# COCO's own list, by its name: result file and figures without being asked, also at the end of training
+mkdir -p coco/annotations
+cp truth.json coco/annotations/instances_val2017.json
+find "$PWD/shapes/images/val" -name '*.jpg' | sort > coco/val2017.txt
+sed -e "s#^path: .*#path: $PWD/coco#" -e 's#^\(train\|val\): .*#\1: val2017.txt#' "$data" > coco.yaml
+"${val[@]}" --data coco.yaml --noplots --project runs/coco --json own.json > own.txt 2>&1 || { cat own.txt; exit 1; }
+near "$(number own.json AP)" "$(number val.json AP)" 1e-12 || fail "AP of COCO's list: $(number own.json AP)"
+cmp runs/coco/exp/shapes-silu_predictions.json runs/val/exp/shapes-silu_predictions.json || fail "the result file of COCO's list"
+"$bin/yolo-train" --data coco.yaml --weights "$trained" --imgsz 128 --batch-size 4 --epochs 1 --noplots --json trained.json > trained.txt 2>&1 ||
+    { cat trained.txt; exit 1; }
+near "$(number trained.json AP50)" "$(number trained.json map50)" 0.05 || fail "COCO's figures after training"
+[ -s runs/train/exp/best_predictions.json ] || fail "no result file after training"
+sed 's#{"id":[0-9]*,"file_name":"[^"]*"},##' truth.json > lacking.json
+refused 1 "lacking.json lacks image [0-9]* (.*); give the annotations of the images that are looked at" \
+    "${val[@]}" --data "$data" --save-json --annotations lacking.json
+cp lacking.json coco/annotations/instances_val2017.json
+"$bin/yolo-train" --data coco.yaml --weights "$trained" --imgsz 128 --batch-size 4 --epochs 1 --noplots > lacking.txt 2>&1 || { cat lacking.txt; exit 1; }
+has lacking.txt "lacks image .*; COCO's figures are left out"
+"${val[@]}" --data coco.yaml --noplots --project runs/coco > lacking.txt 2>&1 || { cat lacking.txt; exit 1; }
+has lacking.txt "lacks image .*; COCO's figures are left out"
+
 # tasks and ways to look
 "${val[@]}" --data "$data" --augment --json augment.json > augment.txt 2>&1
 near "$(number augment.json map)" "$(number val.json map)" 0.2 || fail "--augment: mAP $(number augment.json map)"
@@ -67,9 +88,10 @@ sed "s#^val: .*#val: $PWD/one.txt#" "$data" > shapes/one.yaml
 near "$(number one.json AP50)" "$(number one.json map50)" 0.1 || fail "images that were not looked at count: AP50 $(number one.json AP50), mAP50 $(number one.json map50)"
 # five pictures of each of the five runs above that draw
 [ "$(files runs/val '*.png')" = 25 ] || fail "--noplots or --task speed draws: $(find runs/val -name '*.png')"
-"${val[@]}" --data shapes/one.yaml --task study --project runs/study > study.txt 2>&1 || { cat study.txt; exit 1; }
+"${val[@]}" --data shapes/one.yaml --task study --project runs/study --json made/study.json > study.txt 2>&1 || { cat study.txt; exit 1; }
 awk 'NF != 10 { exit 1 } END { exit NR != 11 }' runs/study/exp/study_one_shapes-silu.txt || fail "the study's lines"
 has study.txt "1536 px"
+[ "$(grep -c '"imgsz"' made/study.json)" = 11 ] || fail "--json of a study"
 [ -s runs/study/exp/study.png ] || fail "no study.png"
 
 # yolo-detect
@@ -90,6 +112,10 @@ awk 'NF != 5 { exit 1 }' runs/detect/pattern/labels/*.txt || fail "labels withou
 has one.out "image 1/1"
 [ "$(grep -c '"confidence"' one.json)" -le 2 ] || fail "--max-det"
 if grep '"class": [2-9]' one.json; then fail "--classes"; fi
+"${detect[@]}" --source one.txt --classes 0 --classes 99 --nosave --json none.json > none.txt 2>&1
+if grep '"confidence"' none.json; then fail "the first --classes counts beside the last"; fi
+printf '\xef\xbb\xbf  ' | cat - one.txt > marked.txt
+"${detect[@]}" --source marked.txt --nosave > marked.out 2>&1 || { cat marked.out; fail "a list with a byte order mark"; }
 cp "$(cat one.txt)" shapes/a.jpg
 echo none > shapes/b.jpg
 "${detect[@]}" --source shapes --hide-labels --name broken > broken.txt 2>&1

@@ -77,6 +77,24 @@ touch runs/train/exp2/weights/last.pt
 "$bin/yolo-train" --resume > resumed.txt 2>&1
 [ "$(wc -l < runs/train/exp2/results.csv)" = 4 ] || fail "the resumed run did not add one row"
 
+# from within the run's folder; of a list that is given twice the last one counts
+small=(--imgsz 64 --batch-size 8 --threads 1 --weights "$trained" --experiment relu)
+"$bin/yolo-train" --data "$PWD/$data" "${small[@]}" --epochs 2 --freeze 10 --freeze 3 --noplots --stop-after-epoch 0 --name inside > inside.txt 2>&1
+tr -d ' \n' < runs/train/inside/opt.json | grep -q '"freeze":\[3\]' || fail "--freeze adds up"
+(cd runs/train/inside && "$bin/yolo-train" --resume weights/last.pt) > inside.txt 2>&1 || { cat inside.txt; fail "--resume from within the run's folder"; }
+(cd runs/train/inside/weights && refused 1 "has finished its 2 epochs" "$bin/yolo-train" --resume last.pt)
+
+# without images to validate on there are results all the same, in folders that did not exist
+grep -v '^val:' "$data" > shapes/no-val.yaml
+"$bin/yolo-train" --data shapes/no-val.yaml "${small[@]}" --epochs 1 --name no-val --json made/for/it.json > no-val.txt 2>&1 || { cat no-val.txt; fail "no val:"; }
+has made/for/it.json '"epochs": 1'
+[ -s runs/train/no-val/results.png ] || fail "no results.png without val:"
+
+# a picture that cannot be written is a warning
+mkdir -p runs/train/pictures/train_batch1.jpg
+"$bin/yolo-train" --data "$data" "${small[@]}" --epochs 1 --exist-ok --name pictures > pictures.txt 2>&1 || { cat pictures.txt; fail "a picture ended a run"; }
+has pictures.txt "train_batch1.jpg: the image cannot be written"
+
 # Ctrl-C: exit status 130, a usable last.pt
 "$bin/yolo-train" "${common[@]}" --epochs 500 --weights runs/train/relu/weights/best.pt --experiment exp2 --noval --name stopped > stopped.txt 2>&1 &
 for _ in $(seq 100); do [ -f runs/train/stopped/weights/last.pt ] && break; sleep 0.3; done
@@ -116,6 +134,9 @@ refused 2 "16 is too small; want 32, 64, 96" "$bin/yolo-train" "${common[@]}" --
 refused 2 "batch-size: 0 is too small; want 1 or more" "$bin/yolo-train" "${common[@]}" --batch-size 0
 refused 2 "imgsz: 0 is too small" "$bin/yolo-shapes" --output none --imgsz 0
 refused 1 "data" "$bin/yolo-train" --epochs 1
+refused 1 "every layer is frozen" "$bin/yolo-train" "${common[@]}" --experiment relu --freeze 25
+refused 1 "there is no such CUDA device" "$bin/yolo-train" "${common[@]}" --device 99999999999
+refused 2 "is too large; want 65536 at most" "$bin/yolo-train" "${common[@]}" --batch-size 2000000000
 refused 1 "small would round\|would round the scales" "$bin/yolo-train" "${common[@]}" --weights runs/train/relu/weights/best.pt --experiment exp2 --half
 cp -r shapes unlabelled && rm -r unlabelled/labels
 refused 1 "no image to train on has a label; the first one's is looked for in .*unlabelled/labels/train" "$bin/yolo-train" "${common[@]}" --data unlabelled/shapes.yaml

@@ -408,6 +408,7 @@ public:
     bool fixed() const override { return false; }
     bool unseen() const override { return false; }
     bool power_of_two() const override { return false; }
+    void widen(torch::Tensor const&, torch::Tensor const&) override {}
     void set_bits(int, bool) override {}
     torch::Tensor learned() const override { return {}; }
     void freeze_learned() override {}

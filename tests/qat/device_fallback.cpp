@@ -22,6 +22,11 @@ TEST_CASE("the CUDA kernels, run on the CPU, give the scalar rules' values, grad
             [&]<class A, class Q>(Case<A, Q>) { check_against_rules<A, Q>(x, &emulated::kernels); });
 }
 
+TEST_CASE("so they do for every combination of what a device computes, with the integers of every format") {
+    check_combinations(&emulated::kernels);
+    check_combinations(nullptr);
+}
+
 TEST_CASE("half precision is computed in float32 and its gradient comes back in its own type") {
     using Q = Quantizer<Int<8>, PerTensorAffine>;
     for (auto const type : {torch::kHalf, torch::kBFloat16})
@@ -205,6 +210,26 @@ TEST_CASE("learned ranges: the kernels' gradients are the sums of the scalar slo
     check_learned<LearnedStep, HalfEven>(torch::randn({2, 90000}), k, LearnedKind::step,
                                          0);  // several a channel
     check_learned<LearnedStep, HalfEven>(torch::empty({0}), k, LearnedKind::step, -1);
+}
+
+TEST_CASE("so they are for every estimator, rounding and format") {
+    using cuda::LearnedKind;
+    auto const x = sample().clamp(-1e3, 1e3).slice(2, 0, 2);
+    auto const each_format = [&]<class E, class R>(E, R, LearnedKind kind) {
+        for (auto const levels :
+             {levels_of<Int<8>>, levels_of<Int<4>>, levels_of<UInt<8>>, levels_of<Int<2>>})
+            for (std::int64_t const axis : {-1, 0, 1})
+                if (axis < 0 || kind != LearnedKind::clip)  // PACT clips a whole tensor
+                    check_learned<E, R>(x, emulated::kernels, kind, axis, torch::kCPU, levels);
+    };
+    auto const each_estimator = [&](auto rounding) {
+        each_format(LearnedStep{}, rounding, LearnedKind::step);
+        each_format(LearnedStepAndOffset{}, rounding, LearnedKind::step);
+        each_format(TrainedThreshold{}, rounding, LearnedKind::log2_threshold);
+        each_format(PACT{}, rounding, LearnedKind::clip);
+    };
+    each_estimator(HalfEven{}), each_estimator(HalfAwayFromZero{});
+    each_estimator(HalfUp{}), each_estimator(RoundDown{});
 }
 
 TEST_CASE("the place in memory of a channel's elements is a permutation") {

@@ -323,6 +323,93 @@ TEST_CASE_TEMPLATE("re-estimated statistics are the averages over batches, each 
     }
 }
 
+namespace {
+// Weights by the quantizer, and what the grid makes of them before and after new statistics.
+template <class Q> struct Reestimated {
+    Trained<Norms<Q, Out>> trained;
+    torch::Tensor scale, codes, seen;  // before
+    torch::Tensor grown;               // by how much each channel is
+
+    Reestimated() {
+        auto& conv = trained.net->b;
+        torch::NoGradGuard no_grad;
+        conv->conv->weight.mul_(1 + 0.3 * torch::randn_like(conv->conv->weight));  // since observers stopped
+        seen = folded(), scale = conv->weight_grid->scale.clone(), codes = code();
+        nn::reestimate_batch_norm(*trained.net, 3, trained.feed(3));
+        grown = folded().abs().amax({1, 2, 3}) / seen.abs().amax({1, 2, 3});
+    }
+    torch::Tensor folded() { return trained.net->b->quantized_weight()->seen().detach(); }
+    torch::Tensor code() {
+        auto& grid = *trained.net->b->weight_grid;
+        auto const s = grid.by_channel().first;
+        auto const z = grid.by_channel().second.to(torch::kFloat);
+        auto const shape = std::vector<std::int64_t>{-1, 1, 1, 1};
+        return torch::round(nn::on_grid(grid, folded()) / (s.dim() ? s.view(shape) : s)) +
+               (z.dim() ? z.view(shape) : z);
+    }
+    nn::FakeQuantize<Q>& grid() { return trained.net->b->weight_grid; }
+};
+}  // namespace
+
+TEST_CASE_TEMPLATE("new statistics leave every code of a channel's own grid as it was", Q,
+                   Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax>,
+                   Quantizer<Int<4>, PerChannelAffine<0>, MovingAverageMinMax<>>,
+                   Quantizer<Int<4>, PerChannelSymmetric<0>, MeanSquaredError<>>,
+                   Quantizer<Int<4>, PerChannelSymmetric<0>, MinMax, LearnedStep>,
+                   Quantizer<Int<4>, PerChannelAffine<0>, MinMax, LearnedStepAndOffset>) {
+    Reestimated<Q> r;
+    CHECK((r.grown - 1).abs().max().template item<double>() > 0.05);  // there is something to follow
+    CHECK(torch::equal(r.code(), r.codes));
+    CHECK(torch::allclose(r.grid()->scale, r.scale * r.grown, 1e-6));
+    auto const kept = r.grid()->scale.clone();
+    r.grid()->refresh();
+    CHECK(torch::equal(kept, r.grid()->scale));
+}
+
+TEST_CASE(
+    "new statistics widen a grid by its own rule: a power of two, one grid for all, a range that was given") {
+    auto const octaves = [](torch::Tensor const& scale) { return torch::log2(scale); };
+    auto const holds = [&](auto& r) {
+        auto const moved = octaves(r.grid()->scale) - octaves(r.scale);
+        CHECK(torch::equal(moved, moved.round()));
+        // no farther from the ratio than one step of the exponent
+        CHECK((moved - torch::log2(r.grown)).abs().max().template item<double>() <= 1);
+    };
+    Reestimated<Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax, PowerOfTwo<Ceil>>> ceil;
+    holds(ceil);
+    Reestimated<Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax, PowerOfTwo<LeastError>>> least;
+    holds(least);
+    Reestimated<Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax, PowerOfTwo<Mode>>> mode;
+    holds(mode);
+    Reestimated<Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax, PowerOfTwo<Ceil>, TrainedThreshold>>
+        trained;
+    holds(trained);
+
+    Reestimated<Quantizer<Int<8>, PerTensorSymmetric, MinMax>> one;
+    auto const ratio = one.folded().abs().max() / one.seen.abs().max();
+    CHECK(torch::allclose(one.grid()->scale, one.scale * ratio, 1e-6));
+    Reestimated<Quantizer<Int<8>, PerTensorSymmetric, Histogram<>>> counted;
+    CHECK(torch::allclose(counted.grid()->scale,
+                          counted.scale * counted.folded().abs().max() / counted.seen.abs().max(), 1e-6));
+    Reestimated<Quantizer<Int<8>, PerTensorSymmetric, FixedRange<std::ratio<-1>, std::ratio<1>>>> given;
+    CHECK(torch::equal(given.grid()->scale, given.scale));
+}
+
+TEST_CASE("a scale that is an average is widened, not replaced by the observer's choice") {
+    auto const widened = [](auto q, float scale) {
+        nn::FakeQuantize<decltype(q)> grid;
+        grid(torch::tensor({-7.5f, 7.5f}));
+        grid->scale.fill_(scale);
+        auto const x = torch::tensor({-1.0f, 1.0f});
+        grid->widen(x, x * 1.9);
+        return grid->scale.template item<float>();
+    };
+    CHECK(widened(PerTensor{}, 0.7f) == doctest::Approx(0.7f * 1.9f));
+    using Shift = Quantizer<Int<8>, PerTensorSymmetric, MinMax, PowerOfTwo<Ceil>>;
+    CHECK(widened(Shift{}, 1.0f / 16) == 1.0f / 8);   // the choice: 7.5 is below 8, 14.25 below 16
+    CHECK(widened(Shift{}, 1.0f / 32) == 1.0f / 16);  // another: 1.9 is nearest to 2
+}
+
 TEST_CASE(
     "re-estimation takes what batches there are, and changes nothing where there are none or one fails") {
     Trained<Norms<Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax>, Out>> trained;

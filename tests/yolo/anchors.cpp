@@ -178,6 +178,19 @@ TEST_CASE("tiny boxes get anchors of their own, the same for the same seed") {
     CHECK_FALSE(same(auto_anchor(sizes, sizes, 4, coco_anchors, 8).anchors, found.anchors));
 }
 
+TEST_CASE("boxes without width or height get anchors with both") {
+    std::vector<BoxSize> sizes = random_sizes(40, 20, 60, 6);
+    for (int i = 0; i < 30; ++i)
+        sizes.push_back({0, 20.0f + static_cast<float>(i)}),
+            sizes.push_back({30.0f + static_cast<float>(i), 1e-9f});
+    Random random(0);
+    for (auto const& anchor : yolo::detail::first_anchors(sizes, random))
+        CHECK(std::min(anchor.width, anchor.height) >= 2);
+    auto const found = auto_anchor(sizes, sizes, 4, coco_anchors, 7);
+    for (auto const& anchor : yolo::detail::in_one_row(found.anchors))
+        CHECK(std::min(anchor.width, anchor.height) >= 2);
+}
+
 TEST_CASE("the search makes the fit of k-means better") {
     auto const sizes = random_sizes(800, 2, 12, 5);
     Random random(0);

@@ -243,11 +243,16 @@ TEST_CASE("label files are YOLOv5's") {
         apps::label_lines(boxes, 300, 700, apps::SaveConfidence::yes) ==
         "2 0.0285714 0.133333 0.0285714 0.133333 0.875\n15 0.0714286 0.0833333 0.142857 0.166667 0.123457\n");
     TemporaryFolder const folder;
-    apps::save_labels(folder / "labels" / "none.txt", rows({}), 50, 100, apps::SaveConfidence::no);
+    apps::LabelFiles files(folder / "labels", apps::SaveConfidence::no);
+    files.save("none", rows({}), 50, 100);
     CHECK_FALSE(fs::exists(folder / "labels"));
+    fs::create_directories(folder / "labels");
+    write_file(folder / "labels" / "a.txt", "of another run");
+    files.save("a", boxes.slice(0, 0, 1), 50, 100), files.save("a", boxes.slice(0, 1), 50, 100);
+    CHECK(read_file(folder / "labels" / "a.txt") == "2 0.2 0.8 0.2 0.8\n15 0.5 0.5 1 1\n");
     write_file(folder / "file");
-    CHECK(contains(message_of([&] { apps::save_labels(folder / "file" / "x.txt", boxes, 50, 100, {}); }),
-                   "x.txt"));
+    apps::LabelFiles nowhere(folder / "file", apps::SaveConfidence::no);
+    CHECK(contains(message_of([&] { nowhere.save("x", boxes, 50, 100); }), "x.txt"));
 }
 
 TEST_CASE("pictures, labels, cut-outs and JSON of a frame are written where YOLOv5 has them") {
@@ -289,6 +294,22 @@ TEST_CASE("pictures, labels, cut-outs and JSON of a frame are written where YOLO
     CHECK(film.json()["images"][2]["frame"] == 3);
     CHECK(fs::exists(folder / "film" / "labels" / "v_3.txt"));
     CHECK((fs::exists(folder / "film" / "v.mp4") || fs::exists(folder / "film" / "v.avi")));
+}
+
+TEST_CASE(
+    "names from a checkpoint stay in their folder, and on pictures what the font lacks is one '?' a letter") {
+    TemporaryFolder const folder;
+    auto const boxes = rows({10, 10, 40, 40, 0.9f, 0, 50, 20, 70, 50, 0.5f, 1, 5, 5, 15, 15, 0.25f, 2});
+    apps::save_crops(folder / "crops", "x", patches(60, 80), boxes, {"..", "../up", ""});
+    for (auto const* name : {"0", ".._up", "2"})
+        CHECK_MESSAGE(fs::exists(folder / "crops" / name / "x.jpg"), name);
+    CHECK(std::distance(fs::directory_iterator(folder.path()), {}) == 1);
+
+    std::vector<std::string> const names{"k\xc3\xa4se", "\xe6\xb1\x89\xe5\xad\x97", "a\tb"};
+    CHECK(drawn_name(names, 0) == "k?se");
+    CHECK(drawn_name(names, 1) == "1");
+    CHECK(drawn_name(names, 2) == "a?b");
+    CHECK(drawn_name(names, 3) == "3");
 }
 
 TEST_CASE("lines are as thick and labels as long as they are asked to be") {

@@ -417,8 +417,10 @@ TEST_CASE("batch norm is re-estimated after the last epoch, before it is validat
     CHECK(yolo::validate(*reloaded, val, {}, &loss).loss == run.epochs[1].validation.loss);
 
     run.options.epochs = 4, run.resumed = last;
+    run.messages.clear();
     CHECK(run.train(train, &val) == yolo::Outcome::finished);
     CHECK(run.epochs.back().epoch == 3);
+    CHECK(run.messages.back() == "batch norm re-estimated from 2 batches");
 }
 
 TEST_CASE("dampening is wired: its strength follows the progress and the images of a step") {
@@ -504,7 +506,8 @@ template <class E> void resumes_exactly(int steps, auto const& change) {
 TEST_CASE("a float run that was interrupted, between epochs or within one, ends as if it had not been, bit "
           "for bit") {
     auto const nothing = [](auto&) {};
-    resumes_exactly<ex::relu>(3, nothing);  // the end of epoch 0
+    resumes_exactly<ex::relu>(3, nothing);  // the end of epoch 0, which is not validated any more
+    resumes_exactly<ex::relu>(9, nothing);
     resumes_exactly<ex::relu>(5, nothing);
     resumes_exactly<ex::relu>(5, [](auto& o) { o.image_weights = o.multi_scale = true; });
     resumes_exactly<ex::relu>(4, [](yolo::TrainerOptions& o) {
@@ -534,8 +537,106 @@ TEST_CASE("so does a quantized one: observers, oscillation, frozen weights, thre
         qat::StopObservers<qat::after_steps(4)>, qat::Weights<ex::ShiftWeights::vary<qat::Stochastic>>>;
     resumes_exactly<Narrowing>(3, [](auto& o) { o.ema = true; });
     resumes_exactly<Narrowing>(5, [](auto&) {});
+    resumes_exactly<Narrowing>(6, [](auto& o) { o.ema = true; });  // trained, not validated
+    using NarrowingSearch = Narrowing::vary<
+        "narrowing-search",
+        qat::Outputs<Quantizer<ex::Int<8>, ex::PerTensorSymmetric, ex::MovingAverageMinMax<>,
+                               ex::PowerOfTwo<qat::LeastError>>>,
+        qat::Weights<Quantizer<ex::Int<8>, qat::PerChannelSymmetric<0>, qat::MeanSquaredError<>>>,
+        qat::StopObservers<qat::never()>>;
+    resumes_exactly<NarrowingSearch>(4, [](auto&) {});
+    resumes_exactly<NarrowingSearch>(6, [](auto&) {});
     resumes_exactly<Late>(3, [](auto&) {});  // while grids watch
-    resumes_exactly<Late>(5, [](auto& o) { o.ema = true; });
+    for (int const steps : {4, 5, 6, 9}) resumes_exactly<Late>(steps, [](auto& o) { o.ema = true; });
+    using LateThresholds =
+        ex::exp1::vary<"late-thresholds", qat::QuantizeFrom<qat::after_steps(4)>,
+                       qat::Outputs<Quantizer<ex::Int<8>, ex::PerTensorSymmetric, ex::MovingAverageMinMax<>,
+                                              ex::PowerOfTwo<qat::Ceil>, qat::TrainedThreshold>>>;
+    for (int const steps : {3, 7})
+        resumes_exactly<LateThresholds>(steps, [](auto& o) { o.ema = true, o.hyp.quantizer_lr = 1; });
+    // After the last step, with statistics that are estimated once
+    using Reestimating =
+        ex::exp1::vary<"reestimating", qat::ReestimateBatchNorm<2>, qat::StopObservers<qat::after_steps(4)>>;
+    resumes_exactly<Reestimating>(9, [](auto&) {});
+    resumes_exactly<Reestimating>(6, [](auto& o) { o.ema = true; });
+}
+
+TEST_CASE("validation ends before the batch at which it is told to, and says that it did") {
+    Drawn data;
+    auto val = data.validation();
+    Run<ex::relu> run(data, "stopped");
+    std::atomic<bool> stop{false};
+    yolo::ValidationOptions options;
+    options.stop = &stop;
+    auto const whole = yolo::validate(run.detector, val, options);
+    CHECK_FALSE(whole.stopped);
+    int batches = 0;
+    options.observer = [&](auto const&) { stop = ++batches == 1; };
+    auto const part = yolo::validate(run.detector, val, options);
+    CHECK(part.stopped);
+    CHECK(batches == 1);
+    CHECK(part.evaluation.images < whole.evaluation.images);
+}
+
+TEST_CASE("any checkpoint that stays can be gone on with; the best one gives its weights only") {
+    Drawn data;
+    auto train = data.training(), val = data.validation();
+    auto const make = [&](char const* name) {
+        auto run = std::make_unique<Run<ex::exp2>>(data, name);
+        run->options.epochs = 3, run->options.save_period = 1;
+        return run;
+    };
+    auto const whole = make("whole");
+    torch::manual_seed(7);
+    REQUIRE(whole->train(train, &val) == yolo::Outcome::finished);
+    auto const again = make("again");
+    again->resumed = yolo::load_checkpoint(whole->options.folder / "weights/epoch1.pt");
+    auto other_train = data.training(), other_val = data.validation();
+    REQUIRE(again->train(other_train, &other_val) == yolo::Outcome::finished);
+    CHECK(same(again->last().model, whole->last().model));
+    CHECK(same(again->last().more, whole->last().more));
+
+    auto const best = make("best");
+    best->resumed = yolo::load_checkpoint(whole->options.folder / "weights/best.pt");
+    best->train(other_train, &other_val);
+    REQUIRE_FALSE(best->messages.empty());
+    CHECK(best->messages[0] ==
+          "last.pt is no last.pt: it has no optimizer, so the run goes on from its weights only");
+}
+
+TEST_CASE("nothing is seen before observers start, not even by grids that several producers share") {
+    using Later = ex::exp2::vary<"later", qat::QuantizeFrom<qat::after_steps(4), qat::after_steps(2)>,
+                                 ex::StopObservers<qat::never()>, qat::FreezeBatchNorm<qat::never()>>;
+    Drawn data;
+    auto train = data.training();
+    Run<Later> run(data, "later");
+    std::vector<int> seen;
+    yolo::Trainer trainer(run.detector, run.info, run.manifest, run.options, {.step = [&](auto const&) {
+                              int count = 0;
+                              qat::nn::for_each_grid(run.detector.module(), [&](auto& grid) {
+                                  count += grid.quantized() && !grid.fixed() && !grid.unseen();
+                              });
+                              seen.push_back(count);
+                          }});
+    trainer.run(train, nullptr);
+    REQUIRE(seen.size() == 6);
+    CHECK(seen[0] == 0);
+    CHECK(seen[1] == 0);
+    CHECK(seen[3] > 20);
+}
+
+TEST_CASE("observers that stop before a grid has seen anything are an error") {
+    using Blind = ex::exp1::vary<"blind", ex::StopObservers<qat::after_steps(0)>>;
+    Drawn data;
+    auto train = data.training();
+    Run<Blind> run(data, "blind");
+    CHECK_THROWS_WITH(run.train(train, nullptr),
+                      doctest::Contains("observers stop before input.output has seen anything; start from"));
+    Run<ex::exp1> seen(data, "seen");
+    seen.options.epochs = 1;
+    seen.train(train, nullptr);
+    yolo::load_state(run.detector, seen.last().model, yolo::Fit::adapt, "last.pt");
+    CHECK(run.train(train, nullptr) == yolo::Outcome::finished);
 }
 
 TEST_CASE("every switch of a schedule turns what it says, in the network and in its average") {
@@ -588,7 +689,7 @@ TEST_CASE("every switch of a schedule turns what it says, in the network and in 
     // Resumed at step 6: the same without a word.
     Run<Late> again(data, "again");
     yolo::ScheduleSwitches silent(again.detector, nullptr, nullptr, again.info,
-                                  {.steps_per_epoch = 3, .epochs = 3, .step = 6, .resumed = true});
+                                  {.steps_per_epoch = 3, .epochs = 3, .turned = 6});
     said.clear();
     silent.turn(6, [&](std::string const& text) { said.push_back(text); });
     CHECK(said.empty());
@@ -621,6 +722,29 @@ TEST_CASE("a run whose epochs get no better ends early, and a run in a folder th
     CHECK(rows() == 1);
     CHECK_FALSE(std::filesystem::exists(run.options.folder / "weights/last.pt.17-3.tmp"));
     CHECK_FALSE(std::filesystem::exists(run.options.folder / "results.csv.17-4.tmp"));
+}
+
+TEST_CASE("a best.pt that another run left in the folder is not this run's") {
+    Drawn data;
+    auto train = data.training();
+    Run<ex::relu> run(data, "used");
+    run.options.epochs = 1;
+    run.train(train, nullptr);
+    yolo::Trainer trainer(run.detector, run.info, run.manifest, run.options);
+    CHECK_FALSE(trainer.kept_best());
+    trainer.run(train, nullptr);
+    CHECK(trainer.kept_best());
+    yolo::Trainer resumed(run.detector, run.info, run.manifest, run.options);
+    resumed.resume(run.last(), "last.pt");
+    CHECK(resumed.kept_best());
+}
+
+TEST_CASE("where every layer is frozen nothing can be trained") {
+    Drawn data;
+    Run<ex::relu> run(data, "frozen");
+    run.options.freeze = {25};
+    CHECK_THROWS_WITH(yolo::Trainer(run.detector, run.info, run.manifest, run.options),
+                      "every layer is frozen, so there is nothing to train; freeze fewer");
 }
 
 TEST_CASE("a run is resumed with its own data only") {

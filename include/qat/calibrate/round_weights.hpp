@@ -132,6 +132,13 @@ round_weights(Network& n, Network& reference, torch::Tensor const& images, Round
             };
         reference.forward(images);
     }
+    for (auto const& layer : layers)
+        TORCH_CHECK(
+            !layer.weight.grid->quantized() ||
+                layer.weight.grid->rounded(torch::full({}, 0.75)).item<float>() == 1,
+            "round_weights: ", layer.path,
+            " rounds down, so that integers are the edges of their bins and do not stay; give the weights "
+            "another rounding");
     std::vector<RoundedWeights> result;
     std::vector<nn::Grid*> baked;
     {

@@ -77,6 +77,12 @@ private:
     struct Quantizes {
         template <class Q> static constexpr bool of = Q::format::quantized;
     };
+    struct Narrows {  // once bits step down
+        template <class Q> static constexpr bool of = Q::format::quantized && (Q::format::bits > Bits::most);
+    };
+    struct Shifts {  // by half a step
+        template <class Q> static constexpr bool of = Q::format::quantized && !Q::rounding::centred;
+    };
     struct Trains {
         template <class Q>
         static constexpr bool of = Q::format::quantized&& Q::estimator::learns != Learns::nothing;
@@ -128,6 +134,11 @@ public:
         "qat::Experiment: Weights, Outputs and Input take a Quantizer<...>; wrap the fragments in one");
     static_assert(Head::valid,
                   "qat::Experiment: HeadFixed takes a Quantizer<...>; wrap the fragments in one");
+    static_assert(
+        !requires { Head::varies_outputs; } || O::quantizer::format::quantized,
+        "qat::Experiment: HeadInt16 and HeadPerRole vary the quantizer of Outputs, which is Float; give "
+        "Outputs "
+        "a quantized format, or use HeadFixed<...>");
     static_assert(Exceptions::valid,
                   "qat::Experiment: Except takes a stage and fragments of a Quantizer, Except<\"detect\", "
                   "Float>; what is "
@@ -143,7 +154,7 @@ public:
     static_assert(BatchNorm::live || Reestimate::batches == 0,
                   "qat::Experiment: FoldBatchNorm leaves no statistics to estimate again; "
                   "drop ReestimateBatchNorm or use LiveBatchNorm");
-    static_assert(detail::not_after(Start::watch, Observers::when),
+    static_assert(detail::before(Start::watch, Observers::when),
                   "qat::Experiment: observers stop before they start to watch; give StopObservers a later "
                   "time, or QuantizeFrom an earlier Watch");
     static_assert(!Join::aligned || O::quantizer::format::quantized,
@@ -163,6 +174,16 @@ public:
     static_assert(std::is_same_v<oscillation, LeaveOscillation> || weights<Quantizes>(),
                   "qat::Experiment: no weights are quantized, so none jumps between two integers; drop "
                   "DampenOscillation or FreezeOscillation, or give Weights a quantized format");
+    static_assert(std::is_same_v<oscillation, LeaveOscillation> || !weights<Shifts>(),
+                  "qat::Experiment: weights are drawn or frozen to their integers, which are the edges of "
+                  "RoundDown's bins; "
+                  "drop DampenOscillation or FreezeOscillation, or give Weights another rounding");
+    static_assert(
+        Bits::count == 0 || !any<Quantizes>() || any<Narrows>(),
+        "qat::Experiment: StepBits steps down to as many bits as there are, or more; give it fewer");
+    static_assert(detail::before(Start::when, Thresholds::when) || !any<Trains>(),
+                  "qat::Experiment: thresholds freeze before quantization starts to train them; give "
+                  "FreezeThresholds a later time");
     static_assert(Thresholds::when == never() || any<Trains>(),
                   "qat::Experiment: no estimator trains a threshold, so there is none to freeze; drop "
                   "FreezeThresholds or use LearnedStep or TrainedThreshold");

@@ -21,7 +21,12 @@ template <class Activation, class W, class O, class In, class Join> struct Arith
     static constexpr bool weights_without_roles = !W::scheme::roles;
     static constexpr bool weights_by_row =
         !W::scheme::per_channel || W::scheme::roles || W::scheme::axis == 0;
-    static constexpr bool weights_have_a_sign = W::format::is_signed || !W::scheme::symmetric;
+    static constexpr bool weights_begin_below_zero = [] {
+        if constexpr (requires { W::observer::lo; }) return W::scheme::symmetric || W::observer::lo < 0;
+        return true;
+    }();
+    static constexpr bool weights_have_a_sign =
+        (W::format::is_signed || !W::scheme::symmetric) && weights_begin_below_zero;
     static constexpr bool widest_by_its_ends =
         !Join::aligned || Join::range != SharedRange::largest || !O::format::quantized || !looks_at_values;
     static constexpr bool all = outputs_have_no_sign && outputs_per_tensor && outputs_round_alike &&
@@ -115,9 +120,11 @@ struct Arithmetic {
     static_assert(rules::weights_by_row,
                   "qat::Experiment: a convolution's weights have one scale for each output channel, which "
                   "is axis 0; use PerChannelSymmetric<>, PerChannelAffine<> or PerGroup<N>");
-    static_assert(rules::weights_have_a_sign,
-                  "qat::Experiment: weights have a sign, and UInt without a zero point makes every negative "
-                  "one 0; use Int, or UInt with PerChannelAffine, and PACT for outputs only");
+    static_assert(
+        rules::weights_have_a_sign,
+        "qat::Experiment: weights have a sign, and UInt without a zero point makes every negative one 0, "
+        "and so does a FixedRange from 0 with one; use Int, or UInt with PerChannelAffine, and PACT for "
+        "outputs only");
     static_assert(
         rules::widest_by_its_ends,
         "qat::Experiment: SharedRange::largest keeps the ends of the widest result, and Histogram, "

@@ -68,6 +68,11 @@ struct QuantizerRules {
         return true;
     }();
 
+    static constexpr bool one_criterion = [] {
+        if constexpr (requires { Observer::chooses_ends; }) return !Scale::searches;
+        return true;
+    }();
+
     static constexpr bool shift_without_zero_point = !Scale::power_of_two || Scheme::symmetric;
     static constexpr bool fixed_range_per_tensor = !Observer::fixed || !Scheme::per_channel || Scheme::roles;
     static constexpr bool narrow_is_symmetric = Format::name != "narrow int" || Scheme::symmetric;
@@ -89,11 +94,11 @@ struct QuantizerRules {
         learns != Learns::clip || (!Format::is_signed && Scheme::symmetric);
     static constexpr bool search_sees = !Observer::fixed || (!Scale::searches && !Scale::votes);
     static constexpr bool learned_rounds_alike = learns == Learns::nothing || !Rounding::stochastic;
-    static constexpr bool all = shift_without_zero_point && fixed_range_per_tensor && narrow_is_symmetric &&
-                                counted_per_tensor && threshold_is_symmetric && threshold_is_a_shift &&
-                                step_is_any_number && step_without_offset && offset_has_zero_point &&
-                                clip_is_unsigned && learned_rounds_alike && reaches_have_roles &&
-                                search_sees && bins_finer_than_levels && unsigned_has_a_range;
+    static constexpr bool all =
+        shift_without_zero_point && fixed_range_per_tensor && narrow_is_symmetric && counted_per_tensor &&
+        threshold_is_symmetric && threshold_is_a_shift && step_is_any_number && step_without_offset &&
+        offset_has_zero_point && clip_is_unsigned && learned_rounds_alike && reaches_have_roles &&
+        search_sees && bins_finer_than_levels && unsigned_has_a_range && one_criterion;
 };
 
 template <class Format, class Scheme, class Observer, class Scale, class Rounding, class Estimator,
@@ -158,6 +163,10 @@ struct BasicQuantizer
     static_assert(rules::search_sees, "qat::Quantizer: LeastError and Mode decide on what was observed, and "
                                       "a fixed range observes nothing; use "
                                       "Ceil, Nearest or Floor, or an observer");
+    static_assert(
+        rules::one_criterion,
+        "qat::Quantizer: Percentile and Entropy choose the range, and LeastError would choose another; use "
+        "Ceil, Nearest, Floor or Mode, or Histogram or MeanSquaredError with LeastError");
     static_assert(
         rules::learned_rounds_alike,
         "qat::Quantizer: a trained grid needs rounding that is the same each time; use HalfEven, or "

@@ -29,13 +29,15 @@ inline std::vector<ScaleGroup> align_joins(graph::Graph const& g, bool with_resu
         auto& group = groups.emplace_back();
         Producer const& owner = *g[nodes.members.front()].producer;
         group.grid = owner.grid();
+        // The results of the joins: an addition's own, and what a concatenation puts side by side.
+        std::set<int> results;
+        for (int join : nodes.joins)
+            for (int input : g[join].inputs)
+                if (g[join].op == graph::Op::concat) results.merge(graph::origins(g, input));
         for (int member : nodes.members) {
             g[member].producer->share_grid_of(owner, range);
-            // A group whose only joins are concatenations has no result of its own: then all count.
-            bool const has_result = std::any_of(nodes.members.begin(), nodes.members.end(),
-                                                [&](int m) { return graph::is_join(g[m]); });
-            g[member].producer->set_counts(range != SharedRange::result || !has_result ||
-                                           graph::is_join(g[member]));
+            g[member].producer->set_counts(range != SharedRange::result || graph::is_join(g[member]) ||
+                                           results.contains(member));
             group.members.push_back(g[member].path);
         }
         for (int join : nodes.joins) group.joins.push_back(g[join].path);

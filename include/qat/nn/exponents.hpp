@@ -73,7 +73,6 @@ public:
         if (!Memory::follow()) return false;
         torch::NoGradGuard no_grad;
         auto const seen = std::exchange(seen_errors_, {}), top = std::exchange(seen_top_, {});
-        if (std::exchange(stale_, false)) errors_.fill_(unknown);
         auto const old = moved(errors_, (top - top_).to(torch::kInt));
         // An exponent that is new at the lower end starts with what it costs now, as ranges do.
         auto const errors = torch::where(torch::isinf(old), seen, O::follow(old, seen, std::plus<>()));
@@ -86,18 +85,24 @@ public:
         return true;
     }
 
-    GridTensors choose(Levels levels) const {
-        if (!(levels == levels_)) levels_ = levels, stale_ = true;  // errors of other levels say nothing
-        return detail::grid_of(exponent_, levels);
+    GridTensors choose(Levels levels) const { return detail::grid_of(exponent_, levels); }
+    void use(Levels levels, bool anew) {
+        Memory::use(levels, anew);
+        levels_ = levels;
+        if (anew) errors_.fill_(unknown);  // errors on other integers say nothing
     }
     void forget() { Memory::forget(), seen_errors_.reset(), seen_top_.reset(); }
+    void widen(torch::Tensor const& ratio) {
+        Memory::widen(ratio);
+        auto const octaves = torch::round(torch::log2(ratio));
+        top_.add_(octaves), exponent_.add_(octaves);
+    }
 
 private:
     static constexpr float unknown = std::numeric_limits<float>::infinity();
     torch::Tensor errors_, top_, exponent_;
     torch::Tensor seen_errors_, seen_top_;  // since the last follow; undefined: nothing
-    mutable Levels levels_ = levels_of<typename Spec::format>;
-    mutable bool stale_ = false;
+    Levels levels_ = levels_of<typename Spec::format>;
 
     // Errors whose candidates begin `up` exponents higher.                                        errors' shape
     static torch::Tensor moved(torch::Tensor const& errors, torch::Tensor const& up) {
@@ -124,7 +129,7 @@ public:
         if (!Memory::follow()) return false;
         torch::NoGradGuard no_grad;
         auto const known = Memory::known();
-        auto const k = exponent(detail::reach<Spec>(Memory::range(), levels_of<typename Spec::format>), Ceil);
+        auto const k = exponent(detail::reach<Spec>(Memory::range(levels_), levels_), Ceil);
         auto const place = (k - lowest).clamp(0, count - 1).to(torch::kLong).unsqueeze(-1);
         votes_.scatter_add_(-1, place, known.to(torch::kFloat).unsqueeze(-1));
         auto const in_use = (exponent_ - lowest).clamp(0, count - 1).to(torch::kLong).unsqueeze(-1);
@@ -135,10 +140,18 @@ public:
     }
 
     GridTensors choose(Levels levels) const { return detail::grid_of(exponent_, levels); }
+    void use(Levels levels, bool anew) { Memory::use(levels, anew), levels_ = levels; }
+    /// The next votes are about the wider range; of those that were cast only the winner is kept.
+    void widen(torch::Tensor const& ratio) {
+        Memory::widen(ratio);
+        exponent_.add_(torch::round(torch::log2(ratio)));
+        votes_.zero_();
+    }
 
 private:
     static constexpr std::int64_t count = 64, lowest = -32;
     torch::Tensor votes_, exponent_;
+    Levels levels_ = levels_of<typename Spec::format>;
 };
 
 }  // namespace qat::nn

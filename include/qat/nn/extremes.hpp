@@ -149,11 +149,13 @@ public:
     }
 
     torch::Tensor known() const { return detail::both_finite(min_, max_); }  // [] or [G], bool
-    RangeTensors range() const { return {min_, max_}; }
+    RangeTensors range(Levels = levels_of<typename Spec::format>) const { return {min_, max_}; }
     GridTensors choose(Levels levels) const {  // meaningful where known()
         return choose_grid<Spec>(detail::finite_or_zero(min_), detail::finite_or_zero(max_), levels);
     }
     void forget() { seen_min_.reset(), seen_max_.reset(); }  // what was seen since the last follow
+    void widen(torch::Tensor const& ratio) { min_.mul_(ratio), max_.mul_(ratio); }
+    void use(Levels, bool) {}
 
 private:
     torch::Tensor min_, max_;            // the range over all steps so far
@@ -231,13 +233,10 @@ public:
         Extremes<Spec>::see({end(min, seen.min), end(max, seen.max)});
     }
 
-    GridTensors choose(Levels levels) const {
-        levels_ = levels;
-        return Extremes<Spec>::choose(levels);
-    }
+    void use(Levels levels, bool) { levels_ = levels; }
 
 private:
-    mutable Levels levels_ = levels_of<typename Spec::format>;  // in use since the last choice
+    Levels levels_ = levels_of<typename Spec::format>;
 };
 
 }  // namespace qat::nn

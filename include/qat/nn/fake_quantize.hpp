@@ -115,15 +115,42 @@ public:
     void set_bits(int bits, bool rescale) override {
         if constexpr (F::quantized) {
             if (bits >= F::bits) return;
+            if (rescale) refresh();  // what was seen was measured on the integers from before
             auto const half = std::int64_t{1} << (bits - 1);
             auto const before =
                 std::exchange(levels, F::is_signed ? Levels{F::lo == -F::hi ? 1 - half : -half, half - 1}
                                                    : Levels{0, 2 * half - 1});
+            observation_->use(levels, rescale);
             if (!rescale) return;
             if constexpr (learns)
                 change_levels<Spec>(learned_, before, levels), adopt_learned();
             else
                 move();
+        }
+    }
+
+    void widen(torch::Tensor const& before, torch::Tensor const& after) override {
+        if constexpr (F::quantized && (learns || !O::fixed)) {
+            if (unseen()) return;
+            torch::NoGradGuard no_grad;
+            auto const reach = [this](torch::Tensor const& t) {
+                auto const ends = grouped(range<S>(t));
+                return torch::maximum(-ends.min, ends.max);
+            };
+            auto ratio = reach(after) / reach(before);  // all of a channel may be 0
+            ratio = torch::where(torch::isfinite(ratio) & (ratio > 0), ratio, torch::ones_like(ratio));
+            bool const powers = Spec::scale::power_of_two;
+            // The scale may be another than the observer's choice, in an average.
+            auto const chosen = powers ? scale == observation_->choose(levels).scale : torch::Tensor();
+            if constexpr (!O::fixed) observation_->widen(ratio);
+            if constexpr (learns) {
+                qat::widen<Spec>(learned_, ratio), guard_.reset(), adopt_learned();
+            } else if (powers) {
+                auto const octaves = torch::ldexp(torch::ones_like(ratio), torch::round(torch::log2(ratio)));
+                scale.copy_(torch::where(chosen, observation_->choose(levels).scale, scale * octaves));
+            } else {
+                scale.mul_(ratio);
+            }
         }
     }
 
@@ -243,17 +270,21 @@ private:
     // Before quantization starts the parameter follows the observer, also one that was read from a file.
     void watch() {
         torch::NoGradGuard no_grad;
-        if (observation_->follow()) begin_with_observed();
+        if (observation_->follow() || O::fixed) begin_with_observed();
     }
 
+    // Where something was seen. Nobody waits for a device.
     void begin_with_observed() {
-        if (!observation_->known().all().template item<bool>()) return;
         move();
+        auto const known = observation_->known();
         auto const first = initial_parameter<Spec>(GridTensors{scale, zero_point}, levels);
-        learned_.parameter.copy_(first.parameter);
-        if (learned_.offset.defined()) learned_.offset.copy_(first.offset);
+        auto const begin = [&](torch::Tensor const& p, torch::Tensor const& value) {
+            p.copy_(torch::where(known, value, p));
+        };
+        begin(learned_.parameter, first.parameter);
+        if (learned_.offset.defined()) begin(learned_.offset, first.offset);
         guard_.reset();
-        started_.fill_(true);
+        started_.logical_or_(known.all());
     }
 
     ThresholdFreeze& guard() {
@@ -309,16 +340,19 @@ private:
     }
 
     // Extremes of every channel become those of the groups.
-    void see(RangeTensors extremes, torch::Tensor const& values) {
+    RangeTensors grouped(RangeTensors const& extremes) const {
+        if (!group_of_.defined()) return extremes;
+        auto const& index = group_of();
+        auto const groups = torch::arange(scale.numel(), index.options()).unsqueeze(1);
+        auto const member = index.unsqueeze(0) == groups;  // [G, C]
+        auto const inf = torch::full_like(extremes.min, std::numeric_limits<float>::infinity());
+        return {torch::where(member, extremes.min, inf).amin(1),
+                torch::where(member, extremes.max, -inf).amax(1)};
+    }
+
+    void see(RangeTensors const& of_channels, torch::Tensor const& values) {
         torch::NoGradGuard no_grad;
-        if (group_of_.defined()) {
-            auto const& index = group_of();
-            auto const groups = torch::arange(scale.numel(), index.options()).unsqueeze(1);
-            auto const member = index.unsqueeze(0) == groups;  // [G, C]
-            auto const inf = torch::full_like(extremes.min, std::numeric_limits<float>::infinity());
-            extremes = {torch::where(member, extremes.min, inf).amin(1),
-                        torch::where(member, extremes.max, -inf).amax(1)};
-        }
+        auto const extremes = grouped(of_channels);
         if constexpr (Observation<Spec>::wants_values)
             observation_->see(extremes, values, group_of_);
         else

@@ -42,6 +42,10 @@ public:
     /// Fewer bits than the format has. rescale: on the range that is known; else scale and zero point are those of that
     /// many bits already (they were read from a file).
     virtual void set_bits(int bits, bool rescale) = 0;
+    /// What it quantizes was multiplied, each channel by a positive number: its range is as much wider, so that what lay on
+    /// an integer still does, where the scale is the channel's own and is no power of two. A range of the quantizer's own
+    /// choice stays.
+    virtual void widen(torch::Tensor const& before, torch::Tensor const& after) = 0;
     virtual torch::Tensor learned() const = 0;  // the parameter it trains; undefined: none
     virtual void before_update() {}             // between the backward pass and the optimizer's step
     virtual void after_update() {}              // after it: what is trained was changed

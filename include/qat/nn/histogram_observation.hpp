@@ -68,6 +68,8 @@ public:
     }
 
     void forget() { seen_ = {}; }  // what was seen since the last follow
+    void use(Levels, bool) {}
+    void widen(torch::Tensor const& ratio) { known_.min.mul_(ratio), known_.max.mul_(ratio); }
 
 private:
     HistogramTensors known_, seen_;  // seen_: with what was seen since the last follow; undefined: nothing

@@ -6,8 +6,11 @@
 //     follow()         the memory takes it in, once; false if nothing was seen
 //     known()          where choose() means something
 //     choose(levels)   the grid
-//     range()          that it covers
+//     range(levels)    that it covers
+//     use(levels, anew)  from now on; anew: what is remembered was measured on others. requires nothing seen since the last
+//                        follow
 //     forget()         what was seen since the last follow
+//     widen(ratio)     as if all that was seen had been so many times as large: [] or [G], positive
 
 #include <qat/nn/exponents.hpp>
 #include <qat/nn/extremes.hpp>

@@ -47,13 +47,22 @@ public:
             restore(n);
         }
     }
-    /// The averages become the running statistics.
+    /// The averages become the running statistics, and the weights' grids follow what is folded with them.
     void keep() {
+        if (batches_ == 0) return;
+        std::vector<std::pair<Producer*, torch::Tensor>> folded;  // as they were
+        for_each_producer(model_, [&](Producer& p) {
+            if (auto const w = p.quantized_weight(); w && w->factor.defined() && w->grid->quantized())
+                folded.emplace_back(&p, w->seen());
+        });
         for (auto& n : norms_) {
-            if (batches_ == 0) return;
             n.norm->running_mean.copy_(n.mean_sum / batches_),
                 n.norm->running_var.copy_(n.var_sum / batches_);
             n.norm->num_batches_tracked.fill_(batches_);
+        }
+        for (auto const& [producer, before] : folded) {
+            auto const w = *producer->quantized_weight();
+            w.grid->widen(before, w.seen());
         }
     }
     /// What a batch that failed half-way left behind is dropped.
@@ -81,9 +90,9 @@ private:
 }  // namespace detail
 
 /// Running means and variances become the averages of those of `batches` batches, each of which is normalised
-/// by its own as in training. Grids do not move, and weights are quantized as folded with the statistics from
-/// before, so that all batches meet the same network. Frozen statistics are estimated too, and are frozen
-/// again afterwards.
+/// by its own as in training. Meanwhile no grid moves, and weights are quantized as folded with the statistics from
+/// before, so that all batches meet the same network. In the end weights are folded with the new ones, and their grids are
+/// widened as much (Grid::widen). Frozen statistics are estimated too, and are frozen again afterwards.
 /// next: () -> bool runs one more batch through the model in training mode, or returns false if there is
 /// none.
 /// Returns how many batches there were; with none of them, and without batch norm, nothing changes.

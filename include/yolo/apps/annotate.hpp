@@ -46,7 +46,7 @@ inline void draw_boxes(cv::Mat& image, torch::Tensor const& detections, std::vec
     auto const value = detections.accessor<float, 2>();
     for (auto i = detections.size(0) - 1; i >= 0; --i) {
         PixelBox const box{value[i][5], value[i][0], value[i][1], value[i][2], value[i][3]};
-        auto const name = class_name(names, static_cast<int>(box.cls));
+        auto const name = drawn_name(names, static_cast<int>(box.cls));
         draw_box(image, box, box_label(style, name, static_cast<double>(value[i][4])), style.thickness);
     }
 }
@@ -70,6 +70,7 @@ inline void save_crops(std::filesystem::path const& folder, std::string const& s
         if (part.area() == 0) continue;
         auto name = class_name(names, static_cast<int>(box.cls));
         std::replace(name.begin(), name.end(), '/', '_');
+        if (name.empty() || name == "." || name == "..") name = std::to_string(static_cast<int>(box.cls));
         auto file = folder / name / (stem + ".jpg");
         for (int n = 2; std::filesystem::exists(file); ++n)
             file = folder / name / (stem + std::to_string(n) + ".jpg");

@@ -12,6 +12,7 @@
 #include <csignal>
 #include <fstream>
 #include <iostream>
+#include <limits>
 #include <thread>
 #include <unistd.h>
 
@@ -28,15 +29,19 @@ public:
     }
 };
 
-/// Refuses smaller numbers. What is no number is left to the conversion to refuse.
-inline CLI::Validator at_least(std::int64_t least) {
-    return {[least](std::string& text) {
+/// Refuses smaller numbers, and larger ones. What is no number is left to the conversion to refuse.
+inline CLI::Validator at_least(std::int64_t least,
+                               std::int64_t most = std::numeric_limits<std::int64_t>::max()) {
+    return {[=](std::string& text) {
         std::int64_t value = 0;
-        bool const small = CLI::detail::lexical_cast(text, value) && value < least;
-        return small ? text + " is too small; want " + std::to_string(least) + " or more" : "";
+        if (!CLI::detail::lexical_cast(text, value)) return std::string();
+        if (value < least) return text + " is too small; want " + std::to_string(least) + " or more";
+        return value > most ? text + " is too large; want " + std::to_string(most) + " at most"
+                            : std::string();
             },
             ""};
 }
+inline constexpr std::int64_t largest_batch = 65536;  // images
 /// Refuses what is not in [0, 1].
 inline CLI::Validator share() {
     return {[](std::string& text) {
@@ -72,7 +77,7 @@ inline torch::Device device(std::string const& name) {
         throw std::runtime_error("--device " + name +
                                  " is no device; want cpu, 0 or cuda:0 (one device: training in "
                                  "parallel is not supported)");
-    auto const index = std::stoi(number);
+    auto const index = number.size() > 3 ? 999 : std::stoi(number);
     if (!cuda || index >= static_cast<int>(torch::cuda::device_count()))
         throw std::runtime_error("--device " + name +
                                  ": there is no such CUDA device here; use --device cpu");

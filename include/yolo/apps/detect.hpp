@@ -38,7 +38,7 @@ struct DetectArguments {
         app.add_option("--iou-thres,--iou", iou, "overlap above which the less confident box goes")
             ->check(share());
         app.add_option("--max-det", max_det, "boxes of an image")->check(at_least(1));
-        app.add_option("--classes", classes, "only these")->check(at_least(0));
+        app.add_option("--classes", classes, "only these")->trigger_on_parse()->check(at_least(0));
         app.add_option("--device", device, "cpu or 0; default: a GPU if there is one");
         app.add_option("--threads", threads, "threads that compute; 0: all cores")->check(at_least(0));
         app.add_option("--vid-stride", stride, "of a video, take every so many-th frame")->check(at_least(1));

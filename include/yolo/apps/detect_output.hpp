@@ -31,14 +31,13 @@ inline std::string counts(torch::Tensor const& boxes, std::vector<std::string> c
 class DetectionWriter {
 public:
     DetectionWriter(std::filesystem::path folder, std::vector<std::string> names, DetectOutputs outputs)
-        : folder_(std::move(folder)), names_(std::move(names)), outputs_(outputs) {}
+        : folder_(std::move(folder)), names_(std::move(names)), outputs_(outputs),
+          labels_(folder_ / "labels", outputs.label_confidence) {}
 
     /// boxes: [n, 6] in pixels of the frame, the most confident first. Draws into the frame's picture.
     void write(Frame& frame, torch::Tensor const& boxes) {
         auto const least_first = boxes.flip({0});
-        if (outputs_.labels)
-            save_labels(folder_ / "labels" / (frame.stem() + ".txt"), least_first, frame.image.rows,
-                        frame.image.cols, outputs_.label_confidence);
+        if (outputs_.labels) labels_.save(frame.stem(), least_first, frame.image.rows, frame.image.cols);
         if (outputs_.crops)
             save_crops(folder_ / "crops", frame.path.stem().string(), frame.image, boxes, names_);
         remember(frame, boxes);
@@ -79,6 +78,7 @@ private:
     std::filesystem::path folder_;
     std::vector<std::string> names_;
     DetectOutputs outputs_;
+    LabelFiles labels_;
     std::unique_ptr<VideoWriter> video_;
     nlohmann::ordered_json found_ = nlohmann::ordered_json::array();
 };

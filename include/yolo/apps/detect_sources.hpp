@@ -69,7 +69,10 @@ inline std::vector<std::filesystem::path> find_sources(std::filesystem::path con
         if (!in)
             throw std::runtime_error(source.string() +
                                      ": no such list; give a .txt file with one path a line");
-        for (std::string line; std::getline(in, line);) {
+        bool first = true;
+        for (std::string line; std::getline(in, line); first = false) {
+            if (first && line.starts_with("\xef\xbb\xbf")) line.erase(0, 3);
+            line.erase(0, line.find_first_not_of(" \t"));
             while (!line.empty() && std::isspace(static_cast<unsigned char>(line.back()))) line.pop_back();
             if (line.empty()) continue;
             std::error_code ignored;

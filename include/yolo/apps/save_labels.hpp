@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
+#include <set>
 #include <stdexcept>
 #include <string>
 
@@ -36,18 +37,30 @@ inline std::string label_lines(torch::Tensor const& detections, int height, int 
     return text;
 }
 
-/// Without detections there is no file, as in YOLOv5; makes the folder.
-/// throws std::runtime_error naming the file where it cannot be written.
-inline void save_labels(std::filesystem::path const& file, torch::Tensor const& detections, int height,
-                        int width, SaveConfidence confidence) {
-    if (detections.size(0) == 0) return;
-    std::error_code ignored;
-    std::filesystem::create_directories(file.parent_path(), ignored);
-    std::ofstream out(file);
-    out << label_lines(detections, height, width, confidence);
-    if (!out.flush())
-        throw std::runtime_error(file.string() +
-                                 ": the labels cannot be written; is the disk full or the folder read-only?");
-}
+/// The label files of a run: folder/STEM.txt. Pictures with the same stem share one, as in YOLOv5.
+class LabelFiles {
+public:
+    LabelFiles(std::filesystem::path folder, SaveConfidence confidence)
+        : folder_(std::move(folder)), confidence_(confidence) {}
+
+    /// Without detections there is no file, as in YOLOv5; makes the folder. A file of another run is written over.
+    /// throws std::runtime_error naming the file where it cannot be written.
+    void save(std::string const& stem, torch::Tensor const& detections, int height, int width) {
+        if (detections.size(0) == 0) return;
+        std::error_code ignored;
+        std::filesystem::create_directories(folder_, ignored);
+        auto const file = folder_ / (stem + ".txt");
+        std::ofstream out(file, written_.insert(stem).second ? std::ios::trunc : std::ios::app);
+        out << label_lines(detections, height, width, confidence_);
+        if (!out.flush())
+            throw std::runtime_error(
+                file.string() + ": the labels cannot be written; is the disk full or the folder read-only?");
+    }
+
+private:
+    std::filesystem::path folder_;
+    SaveConfidence confidence_;
+    std::set<std::string> written_;
+};
 
 }  // namespace yolo::apps

@@ -1,6 +1,7 @@
 #pragma once
 // yolo-train: from a checkpoint (or from nothing) to a trained network, float or quantized.
 
+#include <yolo/apps/coco_output.hpp>
 #include <yolo/apps/train_run.hpp>
 #include <yolo/plot/labels_plot.hpp>
 #include <yolo/train/evolve.hpp>
@@ -45,29 +46,42 @@ inline int evolve(Catalogue const& catalogue, TrainArguments const& a, TrainingD
 
 // The best epoch once more, with all that people look at.
 inline void show_best(Catalogue const& catalogue, TrainArguments const& a, TrainingData const& data,
-                      std::filesystem::path const& folder, int epochs) {
-    auto best = folder / "weights/best.pt";
-    bool const kept_best = std::filesystem::exists(best);  // not with --nosave, unless the last epoch was it
-    if (!kept_best) best = folder / "weights/last.pt";
-    spdlog::info("{} holds the {} epoch", best.string(), kept_best ? "best" : "last");
-    if (!data.val) return;
-    auto const kept = load_detector(catalogue, best, "", device(a.device));
-    Loader loader(*data.val, validation_loader(a.image_size, a.batch_size * 2, a.workers));
-    ValidationOptions options;
-    ValidationPictures pictures(folder, data.set.names);
-    if (!a.noplots) options.observer = pictures.observer(), options.curves = KeepCurves::yes;
-    auto const result = validate(*kept.detector, loader, options);
-    print_table(result.evaluation, data.set.names, data.set.classes > 1);
-    if (!a.json.empty()) {
-        auto object = yolo::to_json(result, data.set.names);
-        object["experiment"] = kept.experiment->name, object["weights"] = best.string(),
-        object["epochs"] = epochs;
-        write_json(a.json, object);
+                      std::filesystem::path const& folder, TrainedRun const& run) {
+    // Not with --nosave, unless the last epoch was it.
+    auto const best = folder / (run.kept_best ? "weights/best.pt" : "weights/last.pt");
+    spdlog::info("{} holds the {} epoch", best.string(), run.kept_best ? "best" : "last");
+    nlohmann::ordered_json object;
+    if (data.val) {
+        auto const kept = load_detector(catalogue, best, "", device(a.device));
+        Loader loader(*data.val, validation_loader(a.image_size, a.batch_size * 2, a.workers));
+        ValidationOptions options;
+        options.stop = &stop_requested;
+        ValidationPictures pictures(folder, data.set.names);
+        if (!a.noplots) options.curves = KeepCurves::yes;
+        std::optional<CocoOutput> coco;
+        if (is_coco(data.set)) {
+            coco.emplace(coco_output(data.set, *data.val));
+            options.nms.iou = 0.65;  // YOLOv5's, for the best figures on COCO
+        }
+        options.observer = [&, draw = pictures.observer()](BatchFindings const& found) {
+            if (coco) coco->add(found);
+            if (!a.noplots) draw(found);
+        };
+        auto const result = validate(*kept.detector, loader, options);
+        if (result.stopped) return;
+        print_table(result.evaluation, data.set.names, data.set.classes > 1);
+        if (!a.noplots) pictures.draw(result.evaluation);
+        object = yolo::to_json(result, data.set.names);
+        if (coco)
+            if (auto const figures = coco->write(folder / (best.stem().string() + "_predictions.json")))
+                object["coco"] = *figures;
     }
-    if (a.noplots) return;
-    pictures.draw(result.evaluation);
-    if (auto const why = plot_results(folder / "results.csv", folder / "results.png"); !why.empty())
-        spdlog::warn(why);
+    if (!a.noplots)
+        if (auto const why = plot_results(folder / "results.csv", folder / "results.png"); !why.empty())
+            spdlog::warn(why);
+    if (a.json.empty()) return;
+    object["experiment"] = run.experiment, object["weights"] = best.string(), object["epochs"] = run.epochs;
+    write_json(a.json, object);
 }
 }  // namespace detail
 
@@ -77,7 +91,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
     a.declare(app);
     return run(app, argc, argv, [&]() -> int {
         if (!a.resume.empty()) {  // the run's own options, then go on in its folder
-            auto const resumed = std::filesystem::path(a.resume);
+            auto const resumed = std::filesystem::absolute(a.resume);
             auto const file = resumed.parent_path().parent_path() / "opt.json";
             auto arguments = arguments_of(file, app);
             std::reverse(arguments.begin(), arguments.end());
@@ -131,7 +145,7 @@ inline int train(Catalogue const& catalogue, int argc, char const* const* argv) 
                 spdlog::warn(why);
         auto const ran = detail::train_once(catalogue, a, data, hyp, folder, detail::Extras::all);
         if (ran.outcome != Outcome::paused && !stop_requested)
-            detail::show_best(catalogue, a, data, folder, epochs);
+            detail::show_best(catalogue, a, data, folder, ran);
         return stop_requested ? 128 + stop_signal : 0;
     });
 }

@@ -62,7 +62,8 @@ struct TrainArguments {
         app.add_option("--epochs", epochs, "passes over the data set")
             ->default_str("the experiment's")
             ->check(at_least(1));
-        app.add_option("--batch-size,--batch", batch_size, "images of a step")->check(at_least(1));
+        app.add_option("--batch-size,--batch", batch_size, "images of a step")
+            ->check(at_least(1, largest_batch));
         app.add_option("--imgsz,--img,--img-size", image_size, "pixels, rounded up to a multiple of 32")
             ->transform(up_to_multiple_of_32());
         app.add_option("--model", size, "size of a network from nothing: n s m l x, or depth,width");
@@ -78,6 +79,7 @@ struct TrainArguments {
             ->check(at_least(0));
         app.add_option("--freeze", freeze,
                        "numbered layers that stay as they are; one number: so many from the first")
+            ->trigger_on_parse()
             ->check(at_least(0));
         auto* const resumed =
             app.add_option("--resume", resume,

@@ -66,6 +66,9 @@ enum class Extras { none, all };
 struct TrainedRun {
     Outcome outcome;
     Validation last;  // of the last epoch that was validated
+    std::string experiment;
+    int epochs = 0;          // as planned
+    bool kept_best = false;  // best.pt is this run's
 };
 
 /// Trains in `folder`, which is made.
@@ -120,7 +123,7 @@ inline TrainedRun train_once(Catalogue const& catalogue, TrainArguments const& a
     for (auto const& event : qat::plan(info.schedule, train_loader.batches(), epochs))
         spdlog::info("plan: {}", event.what);
 
-    TrainedRun run{};
+    TrainedRun run{.experiment = info.name, .epochs = epochs};
     TrainingPrinter printer(a.image_size, epochs);
     auto events = printer.events();
     std::optional<TensorBoardWriter> board;
@@ -133,8 +136,10 @@ inline TrainedRun train_once(Catalogue const& catalogue, TrainArguments const& a
     if (!a.noplots && extras == Extras::all)
         events.batch = [&](Batch const& batch, std::int64_t step) {
             if (step < 3)
-                write_batch_picture(folder / ("train_batch" + std::to_string(step) + ".jpg"), batch,
-                                    data.set.names);
+                draw_or_warn([&] {
+                    write_batch_picture(folder / ("train_batch" + std::to_string(step) + ".jpg"), batch,
+                                        data.set.names);
+                });
         };
     bool const evolves = extras == Extras::none;
     Trainer trainer(*detector, info, manifest,
@@ -160,6 +165,7 @@ inline TrainedRun train_once(Catalogue const& catalogue, TrainArguments const& a
     if (!a.resume.empty()) trainer.resume(from, a.resume);
     from = {};
     run.outcome = trainer.run(train_loader, val_loader ? &*val_loader : nullptr);
+    run.kept_best = trainer.kept_best();
     spdlog::info(train_loader.cache_summary());
     return run;
 }

@@ -28,7 +28,7 @@ struct ValArguments {
                        "what the network computes; default: what the checkpoint says");
         app.add_option("--imgsz,--img,--img-size", image_size, "pixels of the longer side")
             ->transform(up_to_multiple_of_32());
-        app.add_option("--batch-size,--batch", batch_size, "images")->check(at_least(1));
+        app.add_option("--batch-size,--batch", batch_size, "images")->check(at_least(1, largest_batch));
         app.add_option("--conf-thres,--conf", confidence, "confidence below which boxes are left out")
             ->check(share());
         app.add_option("--iou-thres,--iou", iou, "overlap above which the less confident box goes")

@@ -10,6 +10,13 @@
 
 namespace yolo::apps {
 
+/// A picture is never worth a run: what cannot be written is a warning.
+template <class Draw> void draw_or_warn(Draw&& draw) {
+    try {
+        draw();
+    } catch (std::exception const& error) { spdlog::warn(error.what()); }
+}
+
 class ValidationPictures {
 public:
     ValidationPictures(std::filesystem::path folder, std::vector<std::string> names)
@@ -33,8 +40,10 @@ private:
             confusion_.add(detected_boxes(b.detections[i], classes), labelled_boxes(b.labels[i], classes));
         if (batches_ >= 3) return;
         auto const name = "val_batch" + std::to_string(batches_++);
-        write_batch_picture(folder_ / (name + "_labels.jpg"), b.batch, names_);
-        write_batch_picture(folder_ / (name + "_pred.jpg"), b.batch, b.in_batch, names_);
+        draw_or_warn([&] {
+            write_batch_picture(folder_ / (name + "_labels.jpg"), b.batch, names_);
+            write_batch_picture(folder_ / (name + "_pred.jpg"), b.batch, b.in_batch, names_);
+        });
     }
 
     std::filesystem::path folder_;

@@ -42,6 +42,8 @@ template <class... Values> std::string formatted(char const* format, Values... v
     return text;
 }
 
+inline constexpr float smallest_anchor = 2;  // a side, pixels: boxes may have no width
+
 /// Centres of k-means over sizes whose sides have variance 1; where there are fewer different sizes than anchors, those
 /// that are missing are copies of others, which the search moves apart.
 inline std::array<BoxSize, 9> first_anchors(std::span<BoxSize const> sizes, Random& random) {
@@ -62,7 +64,8 @@ inline std::array<BoxSize, 9> first_anchors(std::span<BoxSize const> sizes, Rand
     auto const centres = k_means(points, anchors.size(), runs, random).centres;
     for (std::size_t i = 0; i < anchors.size(); ++i) {
         PlanePoint const& centre = centres[i % centres.size()];
-        anchors[i] = {centre.x * sigma_w, centre.y * sigma_h};
+        anchors[i] = {std::max(centre.x * sigma_w, smallest_anchor),
+                      std::max(centre.y * sigma_h, smallest_anchor)};
     }
     return anchors;
 }
@@ -72,7 +75,6 @@ inline std::array<BoxSize, 9> first_anchors(std::span<BoxSize const> sizes, Rand
 inline void mutate_anchors(std::array<BoxSize, 9>& anchors, AnchorFitness const& fitness, int generations,
                            Random& random) {
     constexpr double probability = 0.9, sigma = 0.1, least = 0.3, most = 3.0;
-    constexpr float smallest = 2;  // pixels
     double best = fitness(anchors);
     for (int generation = 0; generation < generations; ++generation) {
         auto candidate = anchors;
@@ -83,7 +85,8 @@ inline void mutate_anchors(std::array<BoxSize, 9>& anchors, AnchorFitness const&
                     bool const moves = random.bernoulli(probability);
                     double const factor = moves ? std::clamp(random.normal() * reach + 1, least, most) : 1.0;
                     changed = changed || factor != 1;
-                    candidate[i].*side = std::max(static_cast<float>(anchors[i].*side * factor), smallest);
+                    candidate[i].*side =
+                        std::max(static_cast<float>(anchors[i].*side * factor), smallest_anchor);
                 }
         }
         if (double const found = fitness(candidate); found > best) best = found, anchors = candidate;

@@ -26,8 +26,10 @@ inline void write_image(std::filesystem::path const& path, cv::Mat const& image)
         if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
         if (cv::imwrite(path.string(), image, {cv::IMWRITE_JPEG_QUALITY, 92})) return;
     } catch (std::exception const& error) { why = std::string(" (") + error.what() + ")"; }
-    throw std::runtime_error(path.string() + ": the image cannot be written" + why +
-                             "; want a .jpg or .png file in a folder that can be written to");
+    throw std::runtime_error(
+        path.string() + ": the image cannot be written" + why +
+        "; want a .jpg or .png file in a folder that can be written to, on a disk that is not "
+        "full");
 }
 
 /// A planar picture as BGR [H, W, 3].  image: uint8 RGB [3, H, W]
@@ -73,6 +75,22 @@ inline std::string class_name(std::vector<std::string> const& names, int cls) {
     return known ? names[static_cast<std::size_t>(cls)] : std::to_string(cls);
 }
 
+/// What OpenCV's font has of a text: ASCII. Any other letter, of however many bytes, becomes a '?'.
+inline std::string ascii(std::string_view text) {
+    std::string result;
+    for (char const c : text) {
+        auto const byte = static_cast<unsigned char>(c);
+        if ((byte & 0xC0) != 0x80) result += byte >= ' ' && byte < 0x7F ? c : '?';
+    }
+    return result;
+}
+
+/// The class's name as far as it can be drawn, its number where nothing of it can.
+inline std::string drawn_name(std::vector<std::string> const& names, int cls) {
+    auto const name = ascii(class_name(names, cls));
+    return name.find_first_not_of("? ") == name.npos ? std::to_string(cls) : name;
+}
+
 /// Boxes with "name confidence" on a copy of the picture `in`, written to `out`.
 /// detections: [n, 6] x1, y1, x2, y2 in pixels of the picture, confidence, class; the surest are drawn last,
 /// on top.
@@ -88,7 +106,7 @@ inline void draw_detections(std::filesystem::path const& in, std::filesystem::pa
         char confidence[16];
         std::snprintf(confidence, sizeof confidence, " %.2f", static_cast<double>(value[i][4]));
         PixelBox const box{value[i][5], value[i][0], value[i][1], value[i][2], value[i][3]};
-        draw_box(image, box, class_name(names, static_cast<int>(box.cls)) + confidence);
+        draw_box(image, box, drawn_name(names, static_cast<int>(box.cls)) + confidence);
     }
     write_image(out, image);
 }
@@ -126,9 +144,7 @@ inline void write_grid(std::filesystem::path const& path, Batch const& batch, in
                       scaled(box.x2, cell.width, width), scaled(box.y2, cell.height, height)},
                      label);
         if (index < batch.infos.size()) {
-            auto name = batch.infos[index].path.filename().string().substr(0, 40);
-            for (char& c : name)
-                if (c < ' ' || c > '~') c = '?';
+            auto const name = ascii(batch.infos[index].path.filename().string()).substr(0, 40);
             for (auto const& [colour, thickness] :
                  {std::pair{0, 3}, std::pair{220, 1}})  // legible on any ground
                 cv::putText(place, name, {5, 16}, cv::FONT_HERSHEY_SIMPLEX, 0.45, cv::Scalar::all(colour),
@@ -153,7 +169,7 @@ inline void write_batch_picture(std::filesystem::path const& path, Batch const& 
     for (std::int64_t t = 0; t < targets.size(0); ++t) {
         Box const box{target[t][1], target[t][2], target[t][3], target[t][4], target[t][5]};
         boxes.at(static_cast<std::size_t>(target[t][0]))
-            .push_back({to_pixels({box}, width, height)[0], class_name(names, static_cast<int>(box.cls))});
+            .push_back({to_pixels({box}, width, height)[0], drawn_name(names, static_cast<int>(box.cls))});
     }
     detail::write_grid(path, batch, most, boxes);
 }
@@ -178,7 +194,7 @@ inline void write_batch_picture(std::filesystem::path const& path, Batch const& 
             char text[16];
             std::snprintf(text, sizeof text, " %.1f", static_cast<double>(value[row][4]));
             PixelBox const box{value[row][5], value[row][0], value[row][1], value[row][2], value[row][3]};
-            boxes[i].push_back({box, class_name(names, static_cast<int>(box.cls)) + text});
+            boxes[i].push_back({box, drawn_name(names, static_cast<int>(box.cls)) + text});
         }
     }
     detail::write_grid(path, batch, most, boxes);

@@ -31,7 +31,10 @@ inline nlohmann::ordered_json to_json(Validation const& v, std::vector<std::stri
         {"speed_ms", {{"preprocess", v.preprocess_ms}, {"inference", v.inference_ms}, {"nms", v.nms_ms}}}};
 }
 
+/// Makes the folder.
 inline void write_json(std::filesystem::path const& file, nlohmann::ordered_json const& json) {
+    std::error_code ignored;  // writing says more
+    if (file.has_parent_path()) std::filesystem::create_directories(file.parent_path(), ignored);
     // Names of files need not be UTF-8.
     write_atomically(file, json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");
 }

@@ -2,6 +2,7 @@
 // results.csv with YOLOv5's columns and widths, so that its readers work; quantized runs add columns of their own behind.
 
 #include <yolo/io/atomic_file.hpp>
+#include <yolo/io/progress.hpp>
 #include <yolo/train/validate.hpp>
 
 #include <cstdio>
@@ -14,13 +15,6 @@
 #include <vector>
 
 namespace yolo {
-
-/// How the grids of a quantized network fare.
-struct GridHealth {
-    double scale_drift = 0, scale_drift_max = 0;  // octaves since the last epoch: mean, largest of grids
-    double clip_rate = 0, clip_rate_max = 0;      // values outside the range: of all, and of the worst grid
-    double oscillation = 0;                       // share of weights that jump between two integers
-};
 
 /// What is known at the end of an epoch.
 struct EpochReport {

@@ -1,6 +1,7 @@
 #pragma once
 // What a run must remember, besides the network that it keeps, to go on bit for bit: Checkpoint::more. Names:
 //     network/KEY                 the network that is trained, if another one is kept (its average, or its half)
+//     average/KEY                 its average, if half of that is kept
 //     optimizer/KEY.*             optimizer_state.hpp
 //     gradient/KEY                of micro-batches that wait for their step
 //     ema/PATH                    log2 of averaged scales

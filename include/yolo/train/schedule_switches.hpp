@@ -11,9 +11,9 @@ namespace yolo {
 struct SwitchesStart {
     std::int64_t steps_per_epoch;
     int epochs;
-    std::int64_t step = 0;  // the next one
-    bool resumed = false;   // what is due by `step` was done before: it is done again, silently
-    int bits = 0;           // of a resumed run's grids; 0: their formats'
+    std::int64_t turned =
+        -1;        // of a resumed run: what was due by then was done before, it is done again, silently
+    int bits = 0;  // of a resumed run's grids; 0: their formats'
 };
 
 class ScheduleSwitches {
@@ -39,7 +39,7 @@ public:
             auto const& event = plan_[next_];
             // Scales have as many bits as they were saved with.
             bool const done =
-                start_.resumed && event.step <= start_.step &&
+                event.step <= start_.turned &&
                 (event.action != qat::Action::set_bits || (start_.bits > 0 && start_.bits <= event.value));
             turn(event, done);
             if (!done) say(event.title + " at step " + std::to_string(step));
@@ -57,13 +57,14 @@ private:
             qat::nn::set_mode(model, qat::nn::GridMode::observe);
             break;
         case Action::quantize:
-            if (ema_) ema_->restart_scales();
+            if (ema_ && !done) ema_->restart_scales();
             qat::nn::refresh_scales(model);
             qat::nn::set_mode(model, qat::nn::GridMode::quantize);
             if (average_) qat::nn::set_mode(average_->module(), qat::nn::GridMode::quantize);
             break;
         case Action::stop_observers:
             qat::nn::stop_observers(model);
+            if (!done) demand_ranges();
             break;
         case Action::freeze_batch_norm:
             qat::nn::freeze_batch_norm(model, schedule_.freeze_affine);
@@ -77,6 +78,17 @@ private:
             if (average_) qat::nn::step_bits(average_->module(), event.value, !done);
             bits_ = event.value;
             break;
+        }
+    }
+
+    // A grid that has seen nothing when observers stop never will.
+    void demand_ranges() const {
+        for (auto const& item : detector_.module().named_modules()) {
+            auto const* grid = dynamic_cast<qat::nn::Grid const*>(item.value().get());
+            if (grid && grid->quantized() && grid->unseen())
+                throw std::runtime_error(
+                    "observers stop before " + item.key() +
+                    " has seen anything; start from a checkpoint of the same experiment, or stop them later");
         }
     }
 

@@ -19,7 +19,7 @@ namespace yolo {
 class Trainer {
 public:
     /// manifest: what checkpoints say about the network. stop: training ends after the step at which it becomes true,
-    /// leaving a usable last.pt; may be null.
+    /// or before the next batch that is validated, leaving a last.pt to resume; may be null.
     Trainer(Detector& detector, ExperimentInfo const& experiment, Manifest manifest, TrainerOptions options,
             TrainingEvents events = {}, std::atomic<bool> const* stop = nullptr)
         : detector_(detector), experiment_(experiment), manifest_(std::move(manifest)),
@@ -31,6 +31,8 @@ public:
         freeze_layers(detector_, o_.freeze);
         for (auto const& [key, tensor, _] : detail::named_state(detector_))
             if (tensor.requires_grad()) parameters_.emplace_back(key, tensor);
+        if (parameters_.empty())
+            throw std::runtime_error("every layer is frozen, so there is nothing to train; freeze fewer");
         if (o_.ema) {
             average_ = detector_.replicate();
             ema_.emplace(average_->module());
@@ -45,6 +47,8 @@ public:
     /// The network that is validated and kept.
     Detector& kept() { return average_ ? *average_ : detector_; }
     double best_fitness() const { return manifest_.best_fitness; }
+    /// Whether best.pt is this run's, and not that of another which was in the folder before.
+    bool kept_best() const { return kept_best_; }
 
     /// run() goes on where the run was that wrote this last.pt: the same steps as if it had not been interrupted, bit for
     /// bit on one thread. A checkpoint that is not from such a run gives its weights and its epoch.
@@ -58,17 +62,20 @@ public:
             at_ = progress_from_json(text->second);
         else
             say(source + " is no last.pt: it has no optimizer, so the run goes on from its weights only");
-        StateDict trained;
-        for (auto const& [key, tensor] : checkpoint.more)
-            if (key.starts_with("network/")) trained.emplace_back(key.substr(8), tensor);
-        load_state(detector_, trained.empty() ? checkpoint.model : trained, Fit::exact, source);
+        auto const load = [&](Detector& detector, std::string const& prefix) {
+            StateDict state;
+            for (auto const& [key, tensor] : checkpoint.more)
+                if (key.starts_with(prefix)) state.emplace_back(key.substr(prefix.size()), tensor);
+            load_state(detector, state.empty() ? checkpoint.model : state, Fit::exact, source);
+        };
+        load(detector_, "network/");
         if (average_) {
-            load_state(*average_, checkpoint.model, Fit::exact, source);
+            load(*average_, "average/");
             if (!saved_.contains(
                     "generator"))  // an older checkpoint: the average remembers as long as before
                 at_.ema_updates = -1;
         }
-        resumed_ = true;
+        resumed_ = true, kept_best_ = std::filesystem::exists(o_.folder / "weights/best.pt");
     }
 
     /// Epochs from where the run stands. throws std::runtime_error where steps stay not finite, or the data are others
@@ -91,14 +98,17 @@ public:
             report.epoch = epoch, report.epochs = o_.epochs;
             detail::Stopwatch lap(detector_.device());
             bool const last = epoch + 1 == o_.epochs;
-            if (!train_epoch(train, rates, report)) {
-                manifest_.epoch = epoch - 1;
-                save("last.pt", /*resumable=*/true);
-                return Outcome::interrupted;
-            }
-            if (last) reestimate(train);
+            if (at_.batch < train.batches() && !train_epoch(train, rates, epoch))
+                return interrupted("in epoch " + std::to_string(epoch), epoch);
+            report.loss = mean_loss(), report.skipped = at_.skipped;
+            report.rates = at_.rates, report.grids = at_.grids;
+            if (last && !std::exchange(at_.reestimated, true)) reestimate(train);
             if (validation && (o_.validate || last)) {
-                report.validation = validate(kept(), *validation, {}, &loss_);
+                ValidationOptions options;
+                options.loss = &loss_, options.stop = stop_;
+                report.validation = validate(kept(), *validation, options);
+                if (report.validation.stopped)
+                    return interrupted("while epoch " + std::to_string(epoch) + " is validated", epoch);
                 report.validated = true;
                 class_maps_.fill_(report.validation.evaluation.map);  // where no label says better
                 for (auto const& c : report.validation.evaluation.per_class) class_maps_[c.cls] = c.map;
@@ -111,7 +121,7 @@ public:
             report.seconds = lap() / 1000;
             append_results(o_.folder / "results.csv", report);
             if (events_.epoch) events_.epoch(report);
-            manifest_.epoch = epoch, at_.epoch = epoch + 1, at_.batch = 0;
+            manifest_.epoch = epoch, at_.epoch = epoch + 1, at_.batch = 0, at_.reestimated = false;
             bool const patience_ends =
                 o_.patience > 0 && report.validated && epoch - at_.best_epoch >= o_.patience && !last;
             bool const stops = (stop_ && *stop_) || epoch == o_.stop_after_epoch;
@@ -119,7 +129,7 @@ public:
             bool const keeps = o_.save || last || patience_ends || stops;
             if (keeps && (report.best || (last && !validation))) save("best.pt");
             if (o_.save && o_.save_period > 0 && epoch % o_.save_period == 0)
-                save(("epoch" + std::to_string(epoch) + ".pt").c_str());
+                save(("epoch" + std::to_string(epoch) + ".pt").c_str(), /*resumable=*/true);
             if (keeps) save("last.pt", /*resumable=*/true);
             if (patience_ends) {
                 say("no better epoch than " + std::to_string(at_.best_epoch) + " for " +
@@ -146,6 +156,14 @@ private:
             loss_sums_};
     }
 
+    // Before the epoch is finished.
+    Outcome interrupted(std::string const& where, int epoch) {
+        manifest_.epoch = epoch - 1;
+        save("last.pt", /*resumable=*/true);
+        say("interrupted " + where + "; " + last_file() + " keeps what was learnt");
+        return Outcome::interrupted;
+    }
+
     // What comes before the first step, or instead of it what was before the one that follows.
     void begin(Loader& train) {
         int const batches = train.batches();
@@ -158,13 +176,17 @@ private:
         if (!resumed_) std::filesystem::remove(o_.folder / "results.csv");  // of a run that was here before
         remove_unfinished(o_.folder), remove_unfinished(o_.folder / "weights");
         detector_.module().train();
-        if (experiment_.quantized && !resumed_) observe_first_batch(train);
+        bool const quantizes = experiment_.schedule.quantize.step(batches) == 0;
+        if (experiment_.quantized && quantizes && !resumed_) observe_first_batch(train);
+        // A step's switches are turned before it, and an epoch's at its end.
+        bool const within = at_.batch > 0 && at_.batch < batches;
+        auto const turned = std::int64_t{at_.epoch} * batches + at_.batch - within;
         switches_.emplace(detector_, average_.get(), ema_ ? &*ema_ : nullptr, experiment_,
                           SwitchesStart{.steps_per_epoch = batches,
                                         .epochs = o_.epochs,
-                                        .step = std::int64_t{at_.epoch} * batches + at_.batch,
-                                        .resumed = resumed_,
+                                        .turned = resumed_ ? turned : -1,
                                         .bits = manifest_.bits});
+        if (resumed_) turn_switches(turned);  // before what the run remembers is restored
         if (experiment_.quantized) stability_.emplace(detector_, experiment_.stability);
         loss_sums_ = torch::zeros(3);
         class_maps_ = torch::zeros({detector_.options().classes}, torch::kDouble);
@@ -192,7 +214,7 @@ private:
     }
 
     /// False if it was interrupted.
-    bool train_epoch(Loader& train, StepSchedule const& rates, EpochReport& report) {
+    bool train_epoch(Loader& train, StepSchedule const& rates, int epoch) {
         auto& model = detector_.module();
         auto const began = std::chrono::steady_clock::now();
         auto const steps = static_cast<double>(train.batches()) * o_.epochs;
@@ -202,17 +224,17 @@ private:
             loss_sums_.zero_(), at_.counted = 0;
         }
         if (o_.image_weights) weigh_images(train);
-        train.start_epoch(report.epoch, at_.batch);
+        train.start_epoch(epoch, at_.batch);
         Batch batch, latest;
         for (; train.next(batch); latest = std::move(batch)) {
-            auto const step = static_cast<std::int64_t>(report.epoch) * train.batches() + at_.batch;
+            auto const step = static_cast<std::int64_t>(epoch) * train.batches() + at_.batch;
             turn_switches(step);
-            auto const rate = rates(report.epoch, at_.batch);
-            report.rates = {rate.bias_lr, rate.weight_lr, rate.norm_lr};
+            auto const rate = rates(epoch, at_.batch);
+            at_.rates = {rate.bias_lr, rate.weight_lr, rate.norm_lr};
             qat::nn::refresh_scales(model);
             if (events_.batch) events_.batch(batch, step);
 
-            auto const images = o_.multi_scale ? resized(batch.images, train, report.epoch) : batch.images;
+            auto const images = o_.multi_scale ? resized(batch.images, train, epoch) : batch.images;
             Logits logits;
             {
                 Autocast const half(o_.precision);
@@ -232,21 +254,18 @@ private:
                 auto const seconds =
                     std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count();
                 events_.step(
-                    {report.epoch, at_.batch, train.batches(), mean_loss(), batch.targets.size(0), seconds});
+                    {epoch, at_.batch, train.batches(), mean_loss(), batch.targets.size(0), seconds});
             }
             if (++at_.batch < train.batches() && stop_ && *stop_) {
                 qat::nn::refresh_scales(model);
-                say("interrupted in epoch " + std::to_string(report.epoch) + "; " + last_file() +
-                    " keeps what was learnt");
                 return false;
             }
         }
-        report.loss = mean_loss(), report.skipped = at_.skipped;
         // What happens at the end of the last batch belongs to this epoch's checkpoint.
-        turn_switches(static_cast<std::int64_t>(report.epoch + 1) * train.batches());
+        turn_switches(static_cast<std::int64_t>(epoch + 1) * train.batches());
         qat::nn::refresh_scales(model);
         if (stability_ && latest.images.defined())
-            report.grids = stability_->end_of_epoch(latest.images, [this](auto const& text) { say(text); });
+            at_.grids = stability_->end_of_epoch(latest.images, [this](auto const& text) { say(text); });
         return true;
     }
 
@@ -348,10 +367,14 @@ private:
             at_.loss_scale = loss_scale_.value(), at_.steps_at_scale = loss_scale_.steps();
             checkpoint.manifest.extra[progress_key] = to_json(at_);
             checkpoint.more = run_state(parts(), at_.batch > 0 && at_.since_update > 0, average_ || o_.half);
+            if (average_ && o_.half)
+                for (auto& [key, tensor] : state_of(*average_))
+                    checkpoint.more.emplace_back("average/" + key, tensor);
             checkpoint.more.emplace_back("class_maps", class_maps_);
         }
         std::filesystem::create_directories(o_.folder / "weights");
         save_checkpoint(o_.folder / "weights" / name, checkpoint);
+        kept_best_ = kept_best_ || std::string_view(name) == "best.pt";
     }
 
     Detector& detector_;
@@ -371,7 +394,7 @@ private:
     torch::Tensor
         class_maps_;  // [classes] float64: mAP50-95 of the last validation, by which images are weighed
     LossScale loss_scale_{o_.precision};
-    bool resumed_ = false;
+    bool resumed_ = false, kept_best_ = false;
     TensorsByName saved_;  // of a resumed run, until it begins
     std::optional<ScheduleSwitches> switches_;
 };

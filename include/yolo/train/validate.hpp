@@ -9,6 +9,7 @@
 #include <yolo/model/augmented.hpp>
 #include <yolo/train/mixed_precision.hpp>
 
+#include <atomic>
 #include <chrono>
 #include <functional>
 
@@ -38,6 +39,7 @@ struct ValidationOptions {
     DetectionLoss const* loss = nullptr;       // computed as in training, where there is one
     BatchObserver observer{};
     BatchProgress progress{};
+    std::atomic<bool> const* stop = nullptr;  // ends it before the next batch once it is true; may be null
 };
 
 namespace detail {
@@ -88,7 +90,7 @@ inline Validation validate(Detector& detector, Loader& loader, ValidationOptions
     int done = 0;
     detail::Stopwatch lap(device);
     loader.start_epoch(0);
-    for (Batch batch; loader.next(batch);) {
+    for (Batch batch; !(result.stopped = options.stop && *options.stop) && loader.next(batch);) {
         auto const input = network_input(batch.images, device);
         result.preprocess_ms += lap();
         torch::Tensor predictions;

@@ -50,16 +50,24 @@ template <class Q, class... Fragments> constexpr auto signed_with() {
 }
 template <class Q, class... Fragments>
 using signed_quantizer = std::remove_pointer_t<decltype(signed_with<Q, Fragments...>())>;
+
+// Signed, of so many bits, narrow where the body's format is.
+template <class Format> constexpr Range range_of() {
+    if constexpr (requires { Format::range; }) return Format::range;
+    return Range::full;
+}
+template <class Format, int Bits> using signed_format = Int<Bits, range_of<Format>()>;
 }  // namespace detail
 
 /// Outputs in 16 bits, otherwise as the body's.
 struct HeadInt16 {
     using slot = slot::head;
     static constexpr std::string_view name = "outputs in 16 bits";
-    static constexpr bool valid = true;
+    static constexpr bool valid = true, varies_outputs = true;
     template <class BodyWeights, class BodyOutputs> using weights = BodyWeights;
     template <class BodyWeights, class BodyOutputs>
-    using outputs = detail::signed_quantizer<BodyOutputs, Int<16>>;
+    using outputs =
+        detail::signed_quantizer<BodyOutputs, detail::signed_format<typename BodyOutputs::format, 16>>;
 };
 
 /// The xy, the wh, the objectness and the classes of each anchor get a grid of their own, otherwise as the body's or with
@@ -68,12 +76,15 @@ struct HeadInt16 {
 template <class... Fragments> struct HeadPerRole {
     using slot = slot::head;
     static constexpr std::string_view name = "outputs by role";
-    static constexpr bool valid = true;
+    static constexpr bool valid = true, varies_outputs = true;
     template <class BodyWeights, class BodyOutputs> using weights = BodyWeights;
     template <class BodyWeights, class BodyOutputs>
     using outputs = detail::signed_quantizer<
         detail::signed_quantizer<
-            BodyOutputs, Int<BodyOutputs::format::bits <= 16 ? BodyOutputs::format::bits : 8>, PerRole>,
+            BodyOutputs,
+            detail::signed_format<typename BodyOutputs::format,
+                                  BodyOutputs::format::bits <= 16 ? BodyOutputs::format::bits : 8>,
+            PerRole>,
         Fragments...>;
 };
 

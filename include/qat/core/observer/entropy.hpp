@@ -17,6 +17,7 @@ template <int Count = 2048> struct Entropy {
     using slot = slot::observer;
     static constexpr std::string_view name = "entropy";
     static constexpr bool fixed = false, per_tensor = true, one_threshold = true;
+    static constexpr bool chooses_ends = true;  // by a criterion of its own
     static constexpr int bins = Count;
     static constexpr Counting counting = Counting::exact;
 

@@ -17,6 +17,7 @@ template <class Share = std::ratio<9999, 10000>, int Count = 2048> struct Percen
     using slot = slot::observer;
     static constexpr std::string_view name = "percentile";
     static constexpr bool fixed = false, per_tensor = true, one_threshold = false;
+    static constexpr bool chooses_ends = true;  // by a criterion of its own
     static constexpr int bins = Count;
     static constexpr Counting counting = Counting::exact;
     static constexpr double share = double(Share::num) / double(Share::den);

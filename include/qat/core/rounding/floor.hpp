@@ -12,7 +12,7 @@ namespace qat {
 struct RoundDown {
     using slot = slot::rounding;
     static constexpr std::string_view name = "floor";
-    static constexpr bool stochastic = false;
+    static constexpr bool stochastic = false, centred = false;  // integers are the edges of their bins
 
     /// requires |t| < 2^22.
     QAT_HOST_DEVICE static constexpr float round(float t) {

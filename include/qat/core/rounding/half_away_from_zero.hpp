@@ -11,7 +11,7 @@ namespace qat {
 struct HalfAwayFromZero {
     using slot = slot::rounding;
     static constexpr std::string_view name = "half away from zero";
-    static constexpr bool stochastic = false;
+    static constexpr bool stochastic = false, centred = true;
 
     /// requires |t| < 2^22. t - even is exact, so a tie is exactly +-0.5: even if the even neighbour is the inner one.
     QAT_HOST_DEVICE static constexpr float round(float t) {

@@ -11,7 +11,7 @@ namespace qat {
 struct HalfEven {
     using slot = slot::rounding;
     static constexpr std::string_view name = "half to even";
-    static constexpr bool stochastic = false;
+    static constexpr bool stochastic = false, centred = true;
     QAT_HOST_DEVICE static constexpr float round(float t) { return round_half_even(t); }
 };
 

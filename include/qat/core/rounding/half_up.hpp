@@ -11,7 +11,7 @@ namespace qat {
 struct HalfUp {
     using slot = slot::rounding;
     static constexpr std::string_view name = "half up";
-    static constexpr bool stochastic = false;
+    static constexpr bool stochastic = false, centred = true;
 
     /// requires |t| < 2^22. Not by adding 0.5f: for t = 0.5 - 2^-25 that sum is 1.
     QAT_HOST_DEVICE static constexpr float round(float t) {

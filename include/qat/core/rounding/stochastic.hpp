@@ -13,7 +13,7 @@ namespace qat {
 struct Stochastic {
     using slot = slot::rounding;
     static constexpr std::string_view name = "stochastic";
-    static constexpr bool stochastic = true;
+    static constexpr bool stochastic = true, centred = true;
 
     /// Without noise: half to even. requires |t| < 2^22.
     QAT_HOST_DEVICE static constexpr float round(float t) { return round_half_even(t); }

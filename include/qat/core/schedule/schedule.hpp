@@ -18,8 +18,8 @@ template <After When> struct Time {
 constexpr bool in_order(After earlier, After later) {  // as far as their units tell; plan() knows the rest
     return earlier.unit != After::never && (earlier.unit != later.unit || earlier.count < later.count);
 }
-constexpr bool not_after(After earlier, After later) {
-    return earlier == later || later == never() || in_order(earlier, later);
+constexpr bool before(After earlier, After later) {  // or both before the first step
+    return later == never() || in_order(earlier, later) || (earlier.count == 0 && later.count == 0);
 }
 }  // namespace detail
 
@@ -29,9 +29,8 @@ template <After When, After Watch = after_steps(0)> struct QuantizeFrom {
     static constexpr std::string_view name = "quantization starts";
     static constexpr After when = When, watch = Watch;
     static_assert(sizeof(detail::Time<When>) + sizeof(detail::Time<Watch>) > 0);
-    static_assert(
-        detail::not_after(Watch, When),
-        "qat::QuantizeFrom: grids watch before they quantize; let Watch come first, or be the same");
+    static_assert(detail::before(Watch, When),
+                  "qat::QuantizeFrom: grids watch before they quantize; let Watch come first");
 };
 
 template <After When> struct StopObservers {  // ranges and scales no longer move
@@ -79,6 +78,7 @@ struct StepBits {  // StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_e
     using slot = slot::bits;
     static constexpr std::string_view name = "step bits";
     static constexpr int count = sizeof...(Steps);
+    static constexpr int most = std::max({0, Steps.bits...});
     static_assert((... && (Steps.bits >= 2 && Steps.bits <= 16)), "qat::StepBits: 2 to 16 bits");
     static_assert(sizeof...(Steps) <= 4, "qat::StepBits: at most four steps");
     static_assert((... && (sizeof(detail::Time<Steps.when>) > 0)));
@@ -138,20 +138,20 @@ struct Event {
 namespace detail {
 // Times in different units have an order only for a data set.
 inline void check_order(Schedule const& s, std::int64_t steps_per_epoch) {
-    auto const want =
-        [&](After earlier, std::string const& first, After later, std::string const& second, bool same) {
+    auto const want = [&](After earlier, std::string const& first, After later, std::string const& second) {
         auto const a = earlier.step(steps_per_epoch), b = later.step(steps_per_epoch);
-        if (b < 0 || (a >= 0 && (a < b || (same && a == b)))) return;
+        if (b < 0 || (a >= 0 && a < b) || (a == 0 && b == 0)) return;
         throw std::invalid_argument("schedule: with " + std::to_string(steps_per_epoch) + " steps an epoch " +
                                     first + " at step " + std::to_string(a) + ", and " + second +
                                     " at step " + std::to_string(b) +
                                     "; the first must come before the second, give both in one unit");
     };
-    want(s.watch, "observers start", s.quantize, "quantization starts", true);
-    want(s.watch, "observers start", s.stop_observers, "they stop", true);
+    want(s.watch, "observers start", s.quantize, "quantization starts");
+    want(s.watch, "observers start", s.stop_observers, "they stop");
+    want(s.quantize, "quantization starts", s.freeze_thresholds, "thresholds freeze");
     auto const bits = [](BitsStep const& step) { return std::to_string(step.bits) + " bits come"; };
     for (int i = 1; i < 4 && s.bits[i].bits > 0; ++i)
-        want(s.bits[i - 1].when, bits(s.bits[i - 1]), s.bits[i].when, bits(s.bits[i]), false);
+        want(s.bits[i - 1].when, bits(s.bits[i - 1]), s.bits[i].when, bits(s.bits[i]));
 }
 }  // namespace detail
 

@@ -174,4 +174,16 @@ template <LearningSpec Spec> void change_levels(LearnedTensors& learned, Levels 
     }
 }
 
+/// What is quantized was multiplied: the range is `ratio` times as wide, [] or [C], positive. Thresholds move by whole
+/// octaves, which keeps their place between two exponents. In place.
+template <LearningSpec Spec> void widen(LearnedTensors& learned, torch::Tensor const& ratio) {
+    torch::NoGradGuard no_grad;
+    if constexpr (Spec::estimator::learns == Learns::log2_threshold) {
+        learned.parameter.add_(torch::round(torch::log2(ratio)));
+    } else {
+        learned.parameter.mul_(ratio);
+        if (learned.offset.defined()) learned.offset.mul_(ratio);
+    }
+}
+
 }  // namespace qat
