@@ -472,6 +472,7 @@ template <class E> void resumes_exactly(int steps, auto const& change) {
         torch::manual_seed(5);
         auto run = std::make_unique<Run<E>>(data, name);
         run->options.epochs = 3, run->options.hyp.warmup_epochs = 0;
+        run->options.batch_size = 64;  // as if: every micro-batch is a step
         change(run->options);
         return run;
     };
@@ -510,6 +511,7 @@ TEST_CASE("a float run that was interrupted, between epochs or within one, ends 
     resumes_exactly<ex::relu>(9, nothing);
     resumes_exactly<ex::relu>(5, nothing);
     resumes_exactly<ex::relu>(5, [](auto& o) { o.image_weights = o.multi_scale = true; });
+    resumes_exactly<ex::relu>(5, [](auto& o) { o.half = true; });  // the average in full, though half of it is kept
     resumes_exactly<ex::relu>(4, [](yolo::TrainerOptions& o) {
         o.optimizer = yolo::OptimizerKind::adamw, o.hyp.lr0 = 0.001, o.half = true;
         o.batch_size = 16;  // as if: gradients of four micro-batches wait for a step, also between epochs
