@@ -570,6 +570,22 @@ TEST_CASE("what was seen before bits step down is not measured on the new intege
     CHECK(torch::equal(errors(true), errors(false)));
 }
 
+TEST_CASE("votes of a search on more integers do not outweigh those on fewer") {
+    torch::manual_seed(6);
+    auto const x = heavy_tails({4000});
+    using Q = With<Symmetric, MeanSquaredError<>, PowerOfTwo<Mode>>;
+    nn::FakeQuantize<Q> stepped;
+    for (int i = 0; i < 10; ++i) stepped(x);
+    float const eight_bits = stepped->scale.item<float>();
+    stepped->set_bits(3, true);
+    CHECK(stepped->scale.item<float>() == eight_bits * 32);  // the same range, until it is searched anew
+    stepped(x);
+    nn::FakeQuantize<Q::vary<Int<3>>> narrow;
+    narrow(x);
+    CHECK(narrow->scale.item<float>() != eight_bits * 32);
+    CHECK(stepped->scale.item<float>() == narrow->scale.item<float>());
+}
+
 TEST_CASE("a range that is given is known before anything is seen, also to a grid that is trained") {
     nn::FakeQuantize<With<Symmetric, FixedRange<std::ratio<-8>, std::ratio<8>>>> fixed;
     CHECK_FALSE(fixed->unseen());

@@ -511,7 +511,8 @@ TEST_CASE("a float run that was interrupted, between epochs or within one, ends 
     resumes_exactly<ex::relu>(9, nothing);
     resumes_exactly<ex::relu>(5, nothing);
     resumes_exactly<ex::relu>(5, [](auto& o) { o.image_weights = o.multi_scale = true; });
-    resumes_exactly<ex::relu>(5, [](auto& o) { o.half = true; });  // the average in full, though half of it is kept
+    resumes_exactly<ex::relu>(
+        5, [](auto& o) { o.half = true; });  // the average in full, though half of it is kept
     resumes_exactly<ex::relu>(4, [](yolo::TrainerOptions& o) {
         o.optimizer = yolo::OptimizerKind::adamw, o.hyp.lr0 = 0.001, o.half = true;
         o.batch_size = 16;  // as if: gradients of four micro-batches wait for a step, also between epochs
@@ -556,6 +557,12 @@ TEST_CASE("so does a quantized one: observers, oscillation, frozen weights, thre
                                               ex::PowerOfTwo<qat::Ceil>, qat::TrainedThreshold>>>;
     for (int const steps : {3, 7})
         resumes_exactly<LateThresholds>(steps, [](auto& o) { o.ema = true, o.hyp.quantizer_lr = 1; });
+    using LateFixed =
+        Late::vary<"late-fixed",
+                   qat::Outputs<Quantizer<ex::Int<8>, ex::PerTensorSymmetric,
+                                          qat::FixedRange<std::ratio<-8>, std::ratio<8>>, qat::LearnedStep>>,
+                   qat::StopObservers<qat::never()>, qat::FreezeThresholds<qat::never()>>;
+    for (int const steps : {3, 7}) resumes_exactly<LateFixed>(steps, [](auto& o) { o.hyp.quantizer_lr = 1; });
     // After the last step, with statistics that are estimated once
     using Reestimating =
         ex::exp1::vary<"reestimating", qat::ReestimateBatchNorm<2>, qat::StopObservers<qat::after_steps(4)>>;

@@ -81,7 +81,12 @@ private:
         template <class Q> static constexpr bool of = Q::format::quantized && (Q::format::bits > Bits::most);
     };
     struct Shifts {  // by half a step
-        template <class Q> static constexpr bool of = Q::format::quantized && !Q::rounding::centred;
+        template <class Q>
+        static constexpr bool of = [] {
+            if constexpr (requires { Q::rounding::centred; })
+                return Q::format::quantized && !Q::rounding::centred;
+            return false;
+        }();
     };
     struct Trains {
         template <class Q>
@@ -114,15 +119,21 @@ public:
 private:
     // Whether a quantizer of the body, of the head or of an excepted stage does What.
     template <class What> static constexpr bool weights() {
-        return What::template of<typename W::quantizer> ||
-               What::template of<typename arithmetic::head::weights> ||
-               Exceptions::template weights<What, arithmetic>();
+        bool const found =
+            What::template of<typename W::quantizer> || What::template of<typename arithmetic::head::weights>;
+        if constexpr (!arithmetic::rules::all)  // a stage would break the same rule once more
+            return found;
+        else
+            return found || Exceptions::template weights<What, arithmetic>();
     }
     template <class What> static constexpr bool any() {
-        return weights<What>() || What::template of<typename O::quantizer> ||
-               What::template of<typename In::quantizer> ||
-               What::template of<typename arithmetic::head::outputs> ||
-               Exceptions::template outputs<What, arithmetic>();
+        bool const found = weights<What>() || What::template of<typename O::quantizer> ||
+                           What::template of<typename In::quantizer> ||
+                           What::template of<typename arithmetic::head::outputs>;
+        if constexpr (!arithmetic::rules::all)
+            return found;
+        else
+            return found || Exceptions::template outputs<What, arithmetic>();
     }
 
 public:
@@ -135,10 +146,10 @@ public:
     static_assert(Head::valid,
                   "qat::Experiment: HeadFixed takes a Quantizer<...>; wrap the fragments in one");
     static_assert(
-        !requires { Head::varies_outputs; } || O::quantizer::format::quantized,
+        !requires { Head::varies_outputs; } || O::quantizer::format::quantized || Join::aligned ||
+            Bias::on_accumulator,  // which have spoken of Float
         "qat::Experiment: HeadInt16 and HeadPerRole vary the quantizer of Outputs, which is Float; give "
-        "Outputs "
-        "a quantized format, or use HeadFixed<...>");
+        "Outputs a quantized format, or use HeadFixed<...>");
     static_assert(Exceptions::valid,
                   "qat::Experiment: Except takes a stage and fragments of a Quantizer, Except<\"detect\", "
                   "Float>; what is "
@@ -174,14 +185,15 @@ public:
     static_assert(std::is_same_v<oscillation, LeaveOscillation> || weights<Quantizes>(),
                   "qat::Experiment: no weights are quantized, so none jumps between two integers; drop "
                   "DampenOscillation or FreezeOscillation, or give Weights a quantized format");
-    static_assert(std::is_same_v<oscillation, LeaveOscillation> || !weights<Shifts>(),
-                  "qat::Experiment: weights are drawn or frozen to their integers, which are the edges of "
-                  "RoundDown's bins; "
-                  "drop DampenOscillation or FreezeOscillation, or give Weights another rounding");
     static_assert(
-        Bits::count == 0 || !any<Quantizes>() || any<Narrows>(),
+        std::is_same_v<oscillation, LeaveOscillation> || !weights<Shifts>(),
+        "qat::Experiment: weights are drawn or frozen to their integers, which are the edges of "
+        "RoundDown's bins; drop DampenOscillation or FreezeOscillation, or give Weights another rounding");
+    static_assert(
+        Bits::count == 0 || !Bits::valid || !any<Quantizes>() || any<Narrows>(),
         "qat::Experiment: StepBits steps down to as many bits as there are, or more; give it fewer");
-    static_assert(detail::before(Start::when, Thresholds::when) || !any<Trains>(),
+    static_assert(detail::before(Start::when, Thresholds::when) || !any<Trains>() ||
+                      !detail::before(Start::watch, Start::when),
                   "qat::Experiment: thresholds freeze before quantization starts to train them; give "
                   "FreezeThresholds a later time");
     static_assert(Thresholds::when == never() || any<Trains>(),

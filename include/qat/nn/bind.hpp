@@ -34,10 +34,12 @@ inline std::vector<ScaleGroup> align_joins(graph::Graph const& g, bool with_resu
         for (int join : nodes.joins)
             for (int input : g[join].inputs)
                 if (g[join].op == graph::Op::concat) results.merge(graph::origins(g, input));
+        for (int member : nodes.members)
+            if (graph::is_join(g[member])) results.insert(member);
+        bool const all = range != SharedRange::result || results.empty();  // the addition may be in float
         for (int member : nodes.members) {
             g[member].producer->share_grid_of(owner, range);
-            g[member].producer->set_counts(range != SharedRange::result || graph::is_join(g[member]) ||
-                                           results.contains(member));
+            g[member].producer->set_counts(all || results.contains(member));
             group.members.push_back(g[member].path);
         }
         for (int join : nodes.joins) group.joins.push_back(g[join].path);

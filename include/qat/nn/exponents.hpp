@@ -140,7 +140,12 @@ public:
     }
 
     GridTensors choose(Levels levels) const { return detail::grid_of(exponent_, levels); }
-    void use(Levels levels, bool anew) { Memory::use(levels, anew), levels_ = levels; }
+    void use(Levels levels, bool anew) {
+        Memory::use(levels, anew);
+        levels_ = levels;
+        if (anew && Memory::wants_values)
+            votes_.zero_();  // a search's range depends on them; the winner stays
+    }
     /// The next votes are about the wider range; of those that were cast only the winner is kept.
     void widen(torch::Tensor const& ratio) {
         Memory::widen(ratio);

@@ -270,7 +270,11 @@ private:
     // Before quantization starts the parameter follows the observer, also one that was read from a file.
     void watch() {
         torch::NoGradGuard no_grad;
-        if (observation_->follow() || O::fixed) begin_with_observed();
+        if constexpr (O::fixed) {  // nothing will be seen
+            if (!running_) start({}, false);
+        } else if (observation_->follow()) {
+            begin_with_observed();
+        }
     }
 
     // Where something was seen. Nobody waits for a device.

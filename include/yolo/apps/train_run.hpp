@@ -64,7 +64,7 @@ inline LoaderOptions training_loader(TrainArguments const& a, Hyperparameters co
 enum class Extras { none, all };
 
 struct TrainedRun {
-    Outcome outcome;
+    Outcome outcome{};
     Validation last;  // of the last epoch that was validated
     std::string experiment;
     int epochs = 0;          // as planned
@@ -123,7 +123,8 @@ inline TrainedRun train_once(Catalogue const& catalogue, TrainArguments const& a
     for (auto const& event : qat::plan(info.schedule, train_loader.batches(), epochs))
         spdlog::info("plan: {}", event.what);
 
-    TrainedRun run{.experiment = info.name, .epochs = epochs};
+    TrainedRun run;
+    run.experiment = info.name, run.epochs = epochs;
     TrainingPrinter printer(a.image_size, epochs);
     auto events = printer.events();
     std::optional<TensorBoardWriter> board;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -37,6 +38,8 @@ struct Progress {
     std::optional<GridHealth> grids{};  // of quantized runs
     bool reestimated = false;           // batch norm's statistics, after the last epoch
 
+    bool kept_best = false;  // best.pt is the run's, not that of another which was in the folder before
+
     friend bool operator==(Progress const&, Progress const&) = default;
 };
 
@@ -57,7 +60,8 @@ inline std::string to_json(Progress const& p) {
                                 {"loss_scale", p.loss_scale},
                                 {"steps_at_scale", p.steps_at_scale},
                                 {"rates", p.rates},
-                                {"reestimated", p.reestimated}};
+                                {"reestimated", p.reestimated},
+                                {"kept_best", p.kept_best}};
     if (auto const& g = p.grids)
         json["grids"] = {g->scale_drift, g->scale_drift_max, g->clip_rate, g->clip_rate_max, g->oscillation};
     return json.dump();
@@ -78,9 +82,13 @@ inline Progress progress_from_json(std::string const& text) {
         json.at("loss_scale").get_to(p.loss_scale), json.at("steps_at_scale").get_to(p.steps_at_scale);
         // An older checkpoint lacks what follows.
         p.rates = json.value("rates", p.rates), p.reestimated = json.value("reestimated", false);
+        p.kept_best = json.value("kept_best", true);
         if (json.contains("grids")) {
-            auto const g = json.at("grids").get<std::array<double, 5>>();
-            p.grids = {g[0], g[1], g[2], g[3], g[4]};
+            auto const& g = json.at("grids");
+            auto const number = [&](std::size_t i) {  // JSON has no NaN: null
+                return g.at(i).is_null() ? std::numeric_limits<double>::quiet_NaN() : g.at(i).get<double>();
+            };
+            p.grids = {number(0), number(1), number(2), number(3), number(4)};
         }
         if (p.epoch < 0 || p.batch < 0 || p.batches < 1 || p.since_update < 0 || !(p.loss_scale > 0))
             throw std::runtime_error("a number is outside of its range");

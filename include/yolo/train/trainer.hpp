@@ -48,7 +48,7 @@ public:
     Detector& kept() { return average_ ? *average_ : detector_; }
     double best_fitness() const { return manifest_.best_fitness; }
     /// Whether best.pt is this run's, and not that of another which was in the folder before.
-    bool kept_best() const { return kept_best_; }
+    bool kept_best() const { return at_.kept_best; }
 
     /// run() goes on where the run was that wrote this last.pt: the same steps as if it had not been interrupted, bit for
     /// bit on one thread. A checkpoint that is not from such a run gives its weights and its epoch.
@@ -57,6 +57,7 @@ public:
         auto const& m = checkpoint.manifest;
         manifest_.best_fitness = m.best_fitness, manifest_.bits = m.bits;
         at_ = {}, at_.epoch = m.epoch + 1, at_.best_epoch = std::max(m.epoch, 0);
+        at_.kept_best = true;
         for (auto const& [name, tensor] : checkpoint.more) saved_.emplace(name, tensor);
         if (auto const text = m.extra.find(progress_key); text != m.extra.end())
             at_ = progress_from_json(text->second);
@@ -75,7 +76,8 @@ public:
                     "generator"))  // an older checkpoint: the average remembers as long as before
                 at_.ema_updates = -1;
         }
-        resumed_ = true, kept_best_ = std::filesystem::exists(o_.folder / "weights/best.pt");
+        resumed_ = true;
+        at_.kept_best = at_.kept_best && std::filesystem::exists(o_.folder / "weights/best.pt");
     }
 
     /// Epochs from where the run stands. throws std::runtime_error where steps stay not finite, or the data are others
@@ -374,7 +376,7 @@ private:
         }
         std::filesystem::create_directories(o_.folder / "weights");
         save_checkpoint(o_.folder / "weights" / name, checkpoint);
-        kept_best_ = kept_best_ || std::string_view(name) == "best.pt";
+        at_.kept_best = at_.kept_best || std::string_view(name) == "best.pt";
     }
 
     Detector& detector_;
@@ -394,7 +396,7 @@ private:
     torch::Tensor
         class_maps_;  // [classes] float64: mAP50-95 of the last validation, by which images are weighed
     LossScale loss_scale_{o_.precision};
-    bool resumed_ = false, kept_best_ = false;
+    bool resumed_ = false;
     TensorsByName saved_;  // of a resumed run, until it begins
     std::optional<ScheduleSwitches> switches_;
 };

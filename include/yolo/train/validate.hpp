@@ -90,7 +90,8 @@ inline Validation validate(Detector& detector, Loader& loader, ValidationOptions
     int done = 0;
     detail::Stopwatch lap(device);
     loader.start_epoch(0);
-    for (Batch batch; !(result.stopped = options.stop && *options.stop) && loader.next(batch);) {
+    auto const stops = [&] { return done < loader.batches() && options.stop && *options.stop; };
+    for (Batch batch; !(result.stopped = stops()) && loader.next(batch);) {
         auto const input = network_input(batch.images, device);
         result.preprocess_ms += lap();
         torch::Tensor predictions;

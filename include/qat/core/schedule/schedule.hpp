@@ -19,7 +19,8 @@ constexpr bool in_order(After earlier, After later) {  // as far as their units 
     return earlier.unit != After::never && (earlier.unit != later.unit || earlier.count < later.count);
 }
 constexpr bool before(After earlier, After later) {  // or both before the first step
-    return later == never() || in_order(earlier, later) || (earlier.count == 0 && later.count == 0);
+    bool const both = earlier.unit != After::never && earlier.count == 0 && later.count == 0;
+    return later == never() || in_order(earlier, later) || both;
 }
 }  // namespace detail
 
@@ -79,6 +80,8 @@ struct StepBits {  // StepBits<BitsStep{6, after_epochs(4)}, BitsStep{4, after_e
     static constexpr std::string_view name = "step bits";
     static constexpr int count = sizeof...(Steps);
     static constexpr int most = std::max({0, Steps.bits...});
+    static constexpr bool valid =
+        (... && (Steps.bits >= 2 && Steps.bits <= 16)) && count <= 4 && detail::steps_down<Steps...>();
     static_assert((... && (Steps.bits >= 2 && Steps.bits <= 16)), "qat::StepBits: 2 to 16 bits");
     static_assert(sizeof...(Steps) <= 4, "qat::StepBits: at most four steps");
     static_assert((... && (sizeof(detail::Time<Steps.when>) > 0)));
