@@ -32,9 +32,9 @@ struct Example {
 
 TEST_CASE("a result's origins are seen through operations that keep the grid") {
     Example e;
-    CHECK(origins(e.g, e.pool.node) == std::set{e.a.node});
-    CHECK(origins(e.g, e.concat.node) == std::set{e.a.node, e.b.node});
-    CHECK(origins(e.g, e.add.node) == std::set{e.add.node});
+    CHECK(origins(e.g, e.pool.node) == NodeSet{e.a.node});
+    CHECK(origins(e.g, e.concat.node) == NodeSet{e.a.node, e.b.node});
+    CHECK(origins(e.g, e.add.node) == NodeSet{e.add.node});
     CHECK(origins(e.g, e.in.node).empty());
 }
 

@@ -497,9 +497,8 @@ TEST_CASE("torch's operators give the same as the loops, NaN and infinities incl
         constexpr auto rule = qat::detail::learned_rule<Q>();
         auto const p = parameter_for<Q>(sample());
         auto const g = grid_of_parameter<Q>(p);
-        CHECK(
-            torch::equal(qat::detail::learned_forward_cpu(rule, x, g, levels),
-                         fallback::activate_and_quantize(fallback::rule<Identity, Q>(), x, g, levels, {}).y));
+        CHECK(torch::equal(qat::detail::learned_forward_cpu(rule, x, g, levels),
+                           fallback::forward(fallback::rule<Identity, Q>(), x, g, levels, {}).y));
         auto const loops =
             qat::detail::learned_backward_cpu(rule, x, dy, g, p.parameter.detach(), levels, true);
         auto const torchs =

@@ -4,9 +4,7 @@
 #include <qat/graph/graph.hpp>
 
 #include <algorithm>
-#include <map>
 #include <numeric>
-#include <set>
 #include <vector>
 
 namespace qat::graph {
@@ -16,13 +14,29 @@ inline bool is_join(Node const& n) { return n.op == Op::add || n.op == Op::conca
 /// Whether a node without a grid of its own leaves its inputs' values on theirs.
 inline bool keeps_grid(Node const& n) { return n.op != Op::conv && n.op != Op::add; }
 
+/// Nodes, ascending, each once. (std::set costs every program that includes this a tenth of a second.)
+using NodeSet = std::vector<int>;
+
+inline bool contains(NodeSet const& set, int node) {
+    return std::binary_search(set.begin(), set.end(), node);
+}
+inline void insert(NodeSet& set, int node) {
+    auto const at = std::lower_bound(set.begin(), set.end(), node);
+    if (at == set.end() || *at != node) set.insert(at, node);
+}
+
+inline void insert_origins(NodeSet& found, Graph const& g, int node) {
+    if (g[node].requantizes)
+        insert(found, node);
+    else if (keeps_grid(g[node]))
+        for (int input : g[node].inputs) insert_origins(found, g, input);
+}
+
 /// The nodes whose grids a node's result lies on: itself, or, through operations that keep the grid, its inputs'. Empty:
 /// it lies on none.
-inline std::set<int> origins(Graph const& g, int node) {
-    if (g[node].requantizes) return {node};
-    if (!keeps_grid(g[node])) return {};
-    std::set<int> found;
-    for (int input : g[node].inputs) found.merge(origins(g, input));
+inline NodeSet origins(Graph const& g, int node) {
+    NodeSet found;
+    insert_origins(found, g, node);
     return found;
 }
 
@@ -36,7 +50,7 @@ inline bool on_grids(Graph const& g, int node) {
 
 /// Results that must lie on one grid, the first is the owner's; and the joins where they meet.
 struct ScaleGroup {
-    std::vector<int> members, joins;  // nodes, ascending
+    NodeSet members, joins;
 };
 
 /// The groups with more than one member, ordered by their first. Meeting is transitive: a chain of additions is one group.
@@ -49,9 +63,9 @@ inline std::vector<ScaleGroup> scale_groups(Graph const& g, bool with_result = f
         return i;
     };
     auto const inputs_of = [&](int join) {
-        std::set<int> found;
-        for (int input : g[join].inputs) found.merge(origins(g, input));
-        if (with_result && g[join].requantizes) found.insert(join);
+        NodeSet found;
+        for (int input : g[join].inputs) insert_origins(found, g, input);
+        if (with_result && g[join].requantizes) insert(found, join);
         return found;
     };
     auto const count = static_cast<int>(g.nodes.size());
@@ -59,19 +73,19 @@ inline std::vector<ScaleGroup> scale_groups(Graph const& g, bool with_result = f
         if (!is_join(g[j])) continue;
         auto const meeting = inputs_of(j);
         for (int o : meeting) {
-            auto const [low, high] = std::minmax({find(*meeting.begin()), find(o)});
-            parent[static_cast<std::size_t>(high)] = low;
+            int const a = find(meeting.front()), b = find(o);
+            parent[static_cast<std::size_t>(std::max(a, b))] = std::min(a, b);
         }
     }
-    std::map<int, ScaleGroup> by_root;
+    std::vector<ScaleGroup> by_root(g.nodes.size());
+    auto const group_of = [&](int i) -> ScaleGroup& { return by_root[static_cast<std::size_t>(find(i))]; };
     for (int i = 0; i < count; ++i) {
-        if (g[i].requantizes) by_root[find(i)].members.push_back(i);
+        if (g[i].requantizes) group_of(i).members.push_back(i);
         if (!is_join(g[i])) continue;
-        if (auto const meeting = inputs_of(i); !meeting.empty())
-            by_root[find(*meeting.begin())].joins.push_back(i);
+        if (auto const meeting = inputs_of(i); !meeting.empty()) group_of(meeting.front()).joins.push_back(i);
     }
     std::vector<ScaleGroup> shared;
-    for (auto& [_, group] : by_root)
+    for (auto& group : by_root)
         if (group.members.size() > 1) shared.push_back(std::move(group));
     return shared;
 }

@@ -30,16 +30,16 @@ inline std::vector<ScaleGroup> align_joins(graph::Graph const& g, bool with_resu
         Producer const& owner = *g[nodes.members.front()].producer;
         group.grid = owner.grid();
         // The results of the joins: an addition's own, and what a concatenation puts side by side.
-        std::set<int> results;
+        graph::NodeSet results;
         for (int join : nodes.joins)
             for (int input : g[join].inputs)
-                if (g[join].op == graph::Op::concat) results.merge(graph::origins(g, input));
+                if (g[join].op == graph::Op::concat) graph::insert_origins(results, g, input);
         for (int member : nodes.members)
-            if (graph::is_join(g[member])) results.insert(member);
+            if (graph::is_join(g[member])) graph::insert(results, member);
         bool const all = range != SharedRange::result || results.empty();  // the addition may be in float
         for (int member : nodes.members) {
             g[member].producer->share_grid_of(owner, range);
-            g[member].producer->set_counts(all || results.contains(member));
+            g[member].producer->set_counts(all || graph::contains(results, member));
             group.members.push_back(g[member].path);
         }
         for (int join : nodes.joins) group.joins.push_back(g[join].path);
@@ -47,15 +47,24 @@ inline std::vector<ScaleGroup> align_joins(graph::Graph const& g, bool with_resu
     return groups;
 }
 
+/// The one grid that all these nodes' results lie on; null where they lie on several, or a part of them on none.
+inline std::shared_ptr<Grid> common_grid(graph::Graph const& g, std::vector<int> const& nodes) {
+    std::shared_ptr<Grid> common;
+    for (int node : nodes) {
+        if (!graph::on_grids(g, node)) return nullptr;
+        for (int o : graph::origins(g, node)) {
+            auto const& grid = g[o].producer->grid();
+            if (common && common != grid) return nullptr;
+            common = grid;
+        }
+    }
+    return common;
+}
+
 /// Tells every producer the grid of what it reads, where that is one grid. After align_joins.
 inline void bind_inputs(graph::Graph const& g) {
-    for (auto const& n : g.nodes) {
-        if (!n.producer || n.inputs.size() != 1) continue;
-        std::set<std::shared_ptr<Grid>> grids;
-        for (int o : graph::origins(g, n.inputs.front())) grids.insert(g[o].producer->grid());
-        bool const one = grids.size() == 1 && graph::on_grids(g, n.inputs.front());
-        n.producer->reads(one ? *grids.begin() : nullptr);
-    }
+    for (auto const& n : g.nodes)
+        if (n.producer && n.inputs.size() == 1) n.producer->reads(common_grid(g, n.inputs));
 }
 
 /// The joins whose branches lie on more than one grid, or some in float and some not: none after bind() under AlignInputs,
@@ -64,13 +73,9 @@ inline std::vector<std::string> misaligned_joins(graph::Graph const& g) {
     std::vector<std::string> paths;
     for (auto const& n : g.nodes) {
         if (!graph::is_join(n)) continue;
-        std::set<Grid const*> grids;
-        bool all = true;
-        for (int input : n.inputs) {
-            for (int o : graph::origins(g, input)) grids.insert(g[o].producer->grid().get());
-            all = all && graph::on_grids(g, input);
-        }
-        if (grids.size() > 1 || (grids.size() == 1 && !all)) paths.push_back(n.path);
+        graph::NodeSet meeting;
+        for (int input : n.inputs) graph::insert_origins(meeting, g, input);
+        if (!meeting.empty() && !common_grid(g, n.inputs)) paths.push_back(n.path);
     }
     return paths;
 }

@@ -108,47 +108,26 @@ inline Place place(Rule const& rule, torch::Tensor const& act, GridTensors const
     return {scale, low, code, r == code};
 }
 
-// y = s * c ; dy/dx = 1 where inside (or everywhere, if the estimator passes outside) and the activation passes
-struct QuantizeFunction : torch::autograd::Function<QuantizeFunction> {
-    static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
-                                                  torch::Tensor const& x, torch::Tensor const& scale,
-                                                  torch::Tensor const& zero_point, Rule rule, Levels levels,
-                                                  cuda::Request request) {
-        auto const dense = x.is_non_overlapping_and_dense() ? x : x.contiguous();
-        auto const in = dense.to(torch::kFloat);
-        auto const act = rule.value(in);
-        if (request.seen) *request.seen = qat::detail::range(act, rule.axis);
-        auto const p = place(rule, act, {scale, zero_point}, levels, request);
-        auto mask = rule.passes(in);
-        if (!rule.passes_outside) mask = mask.defined() ? mask & p.inside : p.inside;
-        context->saved_data["type"] = static_cast<std::int64_t>(x.scalar_type());
-        context->save_for_backward({mask});
-        auto const y = p.scale * p.code;
-        if (!request.codes) return {y};  // autograd takes no undefined results
-        auto const codes = (p.code - p.low).to(torch::kByte);
-        context->mark_non_differentiable({codes});
-        return {y, codes};
-    }
-
-    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                   torch::autograd::variable_list const& gradients) {
-        auto const mask = context->get_saved_variables()[0];
-        auto const& dy = gradients[0];
-        auto const dx = mask.defined() ? torch::where(mask, dy, torch::zeros_like(dy)) : dy;
-        auto const type = static_cast<torch::ScalarType>(context->saved_data["type"].toInt());
-        return {dx.to(type), {}, {}, {}, {}, {}};
-    }
-};
-
+/// y, its codes if asked for, and where the gradient passes: bool in x's shape, undefined: everywhere. No autograd.
 /// requires x float32, float16 or bfloat16; scale float32 and zero_point int32, [] or [C], on x's device.
 /// ensures float32 in x's shape. Empty tensors are fine. Waits for the device only where rounding is stochastic.
-inline cuda::Quantized activate_and_quantize(Rule const& rule, torch::Tensor const& x,
-                                             GridTensors const& grid, Levels levels,
-                                             cuda::Request const& request) {
+inline cuda::Forward forward(Rule const& rule, torch::Tensor const& x, GridTensors const& grid, Levels levels,
+                             cuda::Request const& request) {
+    torch::NoGradGuard no_grad;
     TORCH_CHECK(!request.codes || levels.hi - levels.lo <= 255, "activate_and_quantize: codes of ",
                 levels.hi - levels.lo + 1, " levels do not fit a byte; want 256 levels at most");
-    auto const result = QuantizeFunction::apply(x, grid.scale, grid.zero_point, rule, levels, request);
-    return {result[0], request.codes ? result[1] : torch::Tensor()};
+    auto const in = (x.is_non_overlapping_and_dense() ? x : x.contiguous()).to(torch::kFloat);
+    auto const act = rule.value(in);
+    if (request.seen) *request.seen = qat::detail::range(act, rule.axis);
+    auto const p = place(rule, act, grid, levels, request);
+    auto passes = rule.passes(in);
+    if (!rule.passes_outside) passes = passes.defined() ? passes & p.inside : p.inside;
+    return {p.scale * p.code, passes, request.codes ? (p.code - p.low).to(torch::kByte) : torch::Tensor()};
+}
+
+/// dx = passes ? dy : 0, in x's type.                                                                  dy's shape
+inline torch::Tensor backward(torch::Tensor const& dy, torch::Tensor const& passes, torch::ScalarType type) {
+    return torch::where(passes, dy, torch::zeros_like(dy)).to(type);
 }
 
 }  // namespace qat::fallback

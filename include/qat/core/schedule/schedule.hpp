@@ -170,7 +170,9 @@ inline std::vector<Event> plan(Schedule const& s, std::int64_t steps_per_epoch, 
         std::string text = title + " at step " + std::to_string(step);
         if (step % steps_per_epoch == 0 && step > 0)
             text += " = end of epoch " + std::to_string(step / steps_per_epoch - 1);
-        events.push_back({step, std::move(text), action, value, std::move(title)});
+        auto const later =
+            std::find_if(events.begin(), events.end(), [&](Event const& event) { return event.step > step; });
+        events.insert(later, {step, std::move(text), action, value, std::move(title)});
     };
     // What holds from the beginning is no event.
     if (s.watch.step(steps_per_epoch) != 0) add(s.watch, "observers start", Action::watch);
@@ -182,8 +184,6 @@ inline std::vector<Event> plan(Schedule const& s, std::int64_t steps_per_epoch, 
     add(s.freeze_thresholds, "thresholds freeze", Action::freeze_thresholds);
     for (auto const& step : s.bits)
         if (step.bits > 0) add(step.when, std::to_string(step.bits) + " bits", Action::set_bits, step.bits);
-    std::stable_sort(events.begin(), events.end(),
-                     [](Event const& a, Event const& b) { return a.step < b.step; });
     return events;
 }
 

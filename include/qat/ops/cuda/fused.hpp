@@ -67,13 +67,22 @@ inline KernelPlan complete(KernelPlan plan, Levels levels, Request const& reques
     return plan;
 }
 
+// k: the kernels to use, null for torch's operators.
+inline Forward forward(Rule const& rule, torch::Tensor const& x, GridTensors const& grid, Levels levels,
+                       Request const& request, Kernels const* k, bool want_passes) {
+    if (!k) return fallback::forward(rule.otherwise, x, grid, levels, request);
+    auto const& plan = *rule.plan;
+    bool const all_pass = plan.passes_outside && plan.activation == ActivationKind::identity;
+    return cuda::forward(*k, x, grid.scale, grid.zero_point, complete(plan, levels, request), request,
+                         want_passes && !all_pass);
+}
+
 struct QuantizeFunction : torch::autograd::Function<QuantizeFunction> {
     static torch::autograd::variable_list forward(torch::autograd::AutogradContext* context,
                                                   torch::Tensor const& x, torch::Tensor const& scale,
-                                                  torch::Tensor const& zero_point, Kernels const* k,
-                                                  KernelPlan plan, Request request) {
-        bool const all_pass = plan.passes_outside && plan.activation == ActivationKind::identity;
-        auto result = cuda::forward(*k, x, scale, zero_point, plan, request, !all_pass);
+                                                  torch::Tensor const& zero_point, Rule const& rule,
+                                                  Levels levels, Request const& request, Kernels const* k) {
+        auto const result = detail::forward(rule, x, {scale, zero_point}, levels, request, k, true);
         context->saved_data["kernels"] = static_cast<std::int64_t>(reinterpret_cast<std::intptr_t>(k));
         context->saved_data["strides"] = result.y.strides().vec();
         context->saved_data["type"] = static_cast<std::int64_t>(x.scalar_type());
@@ -86,37 +95,35 @@ struct QuantizeFunction : torch::autograd::Function<QuantizeFunction> {
     static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
                                                    torch::autograd::variable_list const& gradients) {
         auto const passes = context->get_saved_variables()[0];
+        auto const& dy = gradients[0];
         auto const type = static_cast<torch::ScalarType>(context->saved_data["type"].toInt());
         auto const* k = reinterpret_cast<Kernels const*>(
             static_cast<std::intptr_t>(context->saved_data["kernels"].toInt()));
-        auto const strides = context->saved_data["strides"].toIntVector();
-        auto const dx = passes.defined() ? cuda::backward(*k, gradients[0], passes, strides, type)
-                                         : gradients[0].to(type);
-        return {dx, {}, {}, {}, {}, {}};
+        torch::Tensor dx;
+        if (!passes.defined())
+            dx = dy.to(type);
+        else if (!k)
+            dx = fallback::backward(dy, passes, type);
+        else
+            dx = cuda::backward(*k, dy, passes, context->saved_data["strides"].toIntVector(), type);
+        return {dx, {}, {}, {}, {}, {}, {}};
     }
 };
 }  // namespace detail
 
-/// forward with the straight-through gradient.
-inline Quantized activate_and_quantize(Kernels const& k, torch::Tensor const& x, torch::Tensor const& scale,
-                                       torch::Tensor const& zero_point, KernelPlan plan,
-                                       Request const& request) {
-    if (torch::GradMode::is_enabled() && x.requires_grad()) {
-        auto const result = detail::QuantizeFunction::apply(x, scale, zero_point, &k, plan, request);
-        return {result[0], request.codes ? result[1] : torch::Tensor()};
-    }
-    auto const result = forward(k, x, scale, zero_point, plan, request, false);
-    return {result.y, result.codes};
-}
-
-/// For a tensor that is not on the CPU; k: the kernels to use, null for torch's operators.
+/// For a tensor that is not on the CPU, with the gradient of the rule's estimator; k: the kernels to use, if they know the
+/// policies, null for torch's operators.
 inline Quantized activate_and_quantize(Rule const& rule, torch::Tensor const& x, GridTensors const& grid,
                                        Levels levels, Request const& request = {},
                                        Kernels const* k = kernels()) {
-    if (rule.plan && serves(k, x))
-        return activate_and_quantize(*k, x, grid.scale, grid.zero_point,
-                                     detail::complete(*rule.plan, levels, request), request);
-    return fallback::activate_and_quantize(rule.otherwise, x, grid, levels, request);
+    if (!rule.plan || !serves(k, x)) k = nullptr;
+    if (!torch::GradMode::is_enabled() || !x.requires_grad()) {
+        auto const result = detail::forward(rule, x, grid, levels, request, k, false);
+        return {result.y, result.codes};
+    }
+    auto const result =
+        detail::QuantizeFunction::apply(x, grid.scale, grid.zero_point, rule, levels, request, k);
+    return {result[0], request.codes ? result[1] : torch::Tensor()};
 }
 
 /// The extremes of act(x), for a tensor that is not on the CPU. NaN if there is one.                [] or [C] each

@@ -94,13 +94,8 @@ inline RangeTensors extremes(Kernels const& k, torch::Tensor const& x, Activatio
     return result;
 }
 
-struct Forward {
-    torch::Tensor y;       // float32                                                x's shape and layout
-    torch::Tensor passes;  // uint8: element 8 b + k of memory is bit k of byte b    [(numel + 7) / 8]
-    torch::Tensor codes;   // uint8                                                  y's shape and layout
-};
-
-/// One pass, no autograd. want_passes: else passes is undefined.
+/// One pass, no autograd. want_passes: else passes is undefined; uint8, element 8 b + k of memory is bit k of byte b,
+/// [(numel + 7) / 8].
 /// requires x float32, float16 or bfloat16 on the kernels' device, any strides; scale float32 and zero_point int32, one
 /// element or one a channel. throws c10::Error if a requirement is broken.
 inline Forward forward(Kernels const& k, torch::Tensor const& x, torch::Tensor const& scale,

@@ -22,6 +22,12 @@ struct Quantized {
         codes;  // uint8, q - lo, y = s * (code + lo - z); undefined unless asked for       y's layout
 };
 
+/// The same before autograd.
+struct Forward {
+    torch::Tensor y, passes,
+        codes;  // passes: where the gradient passes, undefined: everywhere, or nobody asked
+};
+
 /// The gradients of an estimator that learns its range, before the paper's factors: Estimator::slope summed up.
 struct LearnedGradients {
     torch::Tensor dx;         // dy where slope.input, else 0                                      x's shape
