@@ -14,7 +14,7 @@ inline bool is_join(Node const& n) { return n.op == Op::add || n.op == Op::conca
 /// Whether a node without a grid of its own leaves its inputs' values on theirs.
 inline bool keeps_grid(Node const& n) { return n.op != Op::conv && n.op != Op::add; }
 
-/// Nodes, ascending, each once. (std::set costs every program that includes this a tenth of a second.)
+/// Nodes, ascending, each once. A sorted vector: whoever includes this would pay for compiling std::set.
 using NodeSet = std::vector<int>;
 
 inline bool contains(NodeSet const& set, int node) {
