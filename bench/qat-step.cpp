@@ -3,15 +3,21 @@
 //
 // Time: all variants in one process, step by step in turns; the ratio of the fastest steps. Memory: a fresh process per
 // variant (this program with --child), since the allocator and the convolution library keep what they once had: resident
-// memory as the kernel counts it (VmRSS, VmHWM) less that of the process before the step, with weights and momentum.
-// Measure on an idle machine: OpenMP's threads spin.
+// memory as the kernel counts it (VmRSS, VmHWM), on a GPU what LibTorch's allocator has given out, less that of the
+// process before the step, with weights and momentum. Measure on an idle machine: OpenMP's threads spin.
 
 #include <yolo/apps/cli.hpp>
 #include <yolo/experiments.hpp>
 #include <yolo/loss/loss.hpp>
 #include <yolo/model/typed_detector.hpp>
+#include <yolo/train/mixed_precision.hpp>
 
 #include <nlohmann/json.hpp>
+
+#if __has_include(<c10/cuda/CUDACachingAllocator.h>)
+#include <c10/cuda/CUDACachingAllocator.h>
+#define QAT_BENCH_CUDA
+#endif
 
 #include <chrono>
 #include <cstdio>
@@ -73,22 +79,30 @@ std::vector<Variant> variants() {
 // ---- a step ----------------------------------------------------------------------------------------------------
 
 struct Options {
-    std::string model = "n", json, child;
+    std::string model = "n", json, child, where = "cpu";
     std::int64_t batch_size = 4, image_size = 320;
     int steps = 10, warm_up = 2, threads = 0;
-    bool only_time = false, only_memory = false;
+    bool only_time = false, only_memory = false, half = false;
     std::vector<std::string> only;
+    torch::Device device = torch::kCPU;
 };
+
+void wait_for(torch::Device device) {
+    if (device.is_cuda()) torch::cuda::synchronize(device.index());
+}
 
 class Step {
 public:
-    Step(Variant const& v, Options const& o) : variant_(v) {
+    Step(Variant const& v, Options const& o) : variant_(v), device_(o.device) {
+        if (o.half) precision_ = yolo::Precision::float16;
         torch::manual_seed(0);
         network_.size = o.model == "s" ? yolo::small : yolo::nano;
         detector_ = v.make(network_);
         auto& model = detector_->module();
+        model.to(device_);
         model.train();
-        images_ = torch::randint(0, 256, {o.batch_size, 3, o.image_size, o.image_size}, torch::kByte);
+        images_ =
+            torch::randint(0, 256, {o.batch_size, 3, o.image_size, o.image_size}, torch::kByte).to(device_);
         targets_ = torch::rand({o.batch_size * 8, 6}) * 0.3 + 0.3;
         targets_.select(1, 0).copy_(torch::arange(o.batch_size * 8).remainder(o.batch_size));
         targets_.select(1, 1).copy_(torch::arange(o.batch_size * 8).remainder(80));
@@ -109,20 +123,29 @@ public:
 
     /// between: called when the loss is there and the backward pass is not. In seconds.
     template <class F> double run(F const& between) {
+        wait_for(device_);
         auto const start = std::chrono::steady_clock::now();
         qat::nn::refresh_scales(detector_->module());
         rest();
-        auto loss = (*loss_)((*detector_)(images_), targets_).total;
+        auto loss = (*loss_)(logits(), targets_).total;
         between();
         loss.backward();
         sgd_->step();
+        wait_for(device_);
         auto const seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
         if (std::exchange(stop_after_first_, false)) qat::nn::stop_observers(detector_->module());
         return seconds;
     }
 
 private:
+    yolo::Logits logits() {
+        yolo::Autocast const half(precision_);
+        return (*detector_)(images_);
+    }
+
     Variant variant_;
+    torch::Device device_;
+    yolo::Precision precision_ = yolo::Precision::float32;
     yolo::YoloV5Options network_;
     std::unique_ptr<yolo::Detector> detector_;
     torch::Tensor images_, targets_;
@@ -140,11 +163,27 @@ double status_mb(std::string const& name) {
         if (line.starts_with(name + ":")) return std::stod(line.substr(name.size() + 1)) / 1024;
     throw std::runtime_error("/proc/self/status has no " + name + "; memory is measured on Linux only");
 }
-void reset_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
-
 struct Memory {
-    double held, peak;  // MB above the process before its first step
+    double held, peak;  // MB: now and at most, or above those of the process before its first step
 };
+
+Memory memory_in_use(torch::Device device) {
+#ifdef QAT_BENCH_CUDA
+    if (device.is_cuda()) {
+        wait_for(device);
+        auto const bytes = c10::cuda::CUDACachingAllocator::getDeviceStats(device.index()).allocated_bytes[0];
+        return {static_cast<double>(bytes.current) / (1 << 20), static_cast<double>(bytes.peak) / (1 << 20)};
+    }
+#endif
+    malloc_trim(0);
+    return {status_mb("VmRSS"), status_mb("VmHWM")};
+}
+void reset_peak(torch::Device device) {
+#ifdef QAT_BENCH_CUDA
+    if (device.is_cuda()) return c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
+#endif
+    std::ofstream("/proc/self/clear_refs") << 5;
+}
 
 /// Of this process, which must be fresh. Weights, gradients and momentum are counted out: they are the same for all.
 Memory measure_memory(Variant const& v, Options const& o) {
@@ -153,15 +192,11 @@ Memory measure_memory(Variant const& v, Options const& o) {
     Step step(v, o);
     for (int i = 0; i < o.warm_up; ++i) step.run([] {});
     step.rest();
-    malloc_trim(0);
-    double const before = status_mb("VmRSS");
-    reset_peak();
+    double const before = memory_in_use(o.device).held;
+    reset_peak(o.device);
     double held = 0;
-    step.run([&] {
-        malloc_trim(0);
-        held = status_mb("VmRSS") - before;
-    });
-    return {held, status_mb("VmHWM") - before};
+    step.run([&] { held = memory_in_use(o.device).held - before; });
+    return {held, memory_in_use(o.device).peak - before};
 }
 
 Memory memory_of(std::string const& self, std::vector<std::string> const& arguments, std::string const& key) {
@@ -183,10 +218,9 @@ void run(Options const& o, std::string const& self, std::vector<std::string> con
         std::erase_if(all, [&](Variant const& v) {
             return v.key != "float" && std::ranges::find(o.only, v.key) == o.only.end();
         });
-    nlohmann::ordered_json result{{"model", o.model},
-                                  {"batch_size", o.batch_size},
-                                  {"imgsz", o.image_size},
-                                  {"threads", torch::get_num_threads()},
+    nlohmann::ordered_json result{{"model", o.model},      {"batch_size", o.batch_size},
+                                  {"imgsz", o.image_size}, {"device", o.device.str()},
+                                  {"half", o.half},        {"threads", torch::get_num_threads()},
                                   {"steps", o.steps}};
     auto const reference = [](std::string const& key) {
         return key.starts_with("silu_") ? "silu_float" : "float";
@@ -238,6 +272,8 @@ int main(int argc, char** argv) {
         ->capture_default_str();
     app.add_option("--warm-up", o.warm_up, "steps before")->capture_default_str();
     app.add_option("--threads", o.threads, "0: OMP_NUM_THREADS, else all cores")->capture_default_str();
+    app.add_option("--device", o.where, "cpu, or 0 or cuda:0 for a GPU")->capture_default_str();
+    app.add_flag("--half", o.half, "convolutions in float16, on a GPU only");
     app.add_option("--json", o.json, "write the ratios to this file");
     app.add_option("--only", o.only, "variants beside the float step; all if none");
     app.add_flag("--time", o.only_time, "do not measure memory");
@@ -247,6 +283,8 @@ int main(int argc, char** argv) {
     CLI11_PARSE(app, argc, argv);
     yolo::apps::set_threads(o.threads);
     try {
+        o.device = yolo::apps::device(o.where);
+        if (o.half && !o.device.is_cuda()) throw std::runtime_error("--half wants a GPU; add --device 0");
         if (!o.child.empty()) {
             for (auto const& v : variants())
                 if (v.key == o.child) {

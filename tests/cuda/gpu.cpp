@@ -1,18 +1,15 @@
 // The kernels on a GPU. Nothing here runs where there is none, and every test case says so.
 
+#include "cuda/gpu.hpp"
 #include "cuda/rules.hpp"
 
+#include <qat/nn/fake_quantize.hpp>
+#include <qat/ops/batch_norm.hpp>
 #include <qat/ops/fused.hpp>
 
 namespace {
 using namespace qat;
 using namespace rules;
-
-bool have_gpu() {
-    if (torch::cuda::is_available()) return true;
-    MESSAGE("left out: torch::cuda::is_available() is false here, this test case did nothing");
-    return false;
-}
 
 struct Result {
     torch::Tensor y, dx;
@@ -105,4 +102,62 @@ TEST_CASE("on a GPU: learned ranges") {
         check_learned<LearnedStep, HalfEven>(t, k, LearnedKind::step, 1, torch::kCUDA);
     check_learned<TrainedThreshold, HalfEven>(torch::randn({2, 90000}), k, LearnedKind::log2_threshold, 0,
                                               torch::kCUDA);
+}
+
+TEST_CASE("on a GPU: ranges and grids move by the scalar rules") {
+    if (!have_gpu()) return;
+    check_moves(*cuda::kernels(), torch::kCUDA);
+    check_learned_grids(*cuda::kernels(), torch::kCUDA);
+}
+
+TEST_CASE("on a GPU: a module's grid is the CPU's after every step") {
+    if (!have_gpu()) return;
+    torch::manual_seed(14);
+    auto const compare = [](auto q) {
+        using Q = decltype(q);
+        nn::FakeQuantize<Q> on_cpu(4), on_gpu(4);
+        on_gpu->to(torch::kCUDA);
+        for (int step = 0; step < 4; ++step) {
+            auto const x = torch::randn({4, 6, 5}) * (step == 2 ? inf : 3);
+            auto const y = on_cpu->forward(x), z = on_gpu->forward(x.cuda());
+            on_cpu->refresh(), on_gpu->refresh();
+            CHECK(torch::equal(on_gpu->scale.cpu(), on_cpu->scale));
+            CHECK(torch::equal(on_gpu->zero_point.cpu(), on_cpu->zero_point));
+            CHECK(torch::equal(z.cpu(), y));
+        }
+    };
+    compare(Quantizer<Int<8>, PerTensorAffine, MovingAverageMinMax<>>{});
+    compare(Quantizer<Int<8>, PerTensorSymmetric, MinMax, PowerOfTwo<Ceil>>{});
+    compare(Quantizer<Int<8>, PerChannelSymmetric<0>, MinMax>{});
+    compare(Quantizer<Int<8>, PerTensorSymmetric, MovingAverageMinMax<>, PowerOfTwo<Nearest>,
+                      TrainedThreshold>{});
+}
+
+TEST_CASE("on a GPU: batch norm of z / f is the CPU's up to rounding, in both layouts") {
+    if (!have_gpu()) return;
+    torch::manual_seed(15);
+    auto const z = torch::randn({4, 6, 9, 7}) * 0.2 + 3,
+               f = torch::tensor({0.5f, -2.0f, 1.0f, 4.0f, -0.7f, 3.0f}), gamma = torch::randn(6),
+               beta = torch::randn(6), dy = torch::randn_like(z);
+    z.select(1, 2).fill_(1);  // a channel that is constant
+    auto const run = [&](auto const& place) {
+        auto const leaf = [&](torch::Tensor const& t) { return place(t).detach().clone().requires_grad_(); };
+        std::vector<torch::Tensor> const leaves{leaf(z), leaf(f), leaf(gamma), leaf(beta)};
+        auto const mean = place(torch::zeros(6)).clone(), variance = place(torch::ones(6)).clone();
+        auto const y =
+            scaled_batch_norm(leaves[0], leaves[1], {leaves[2], leaves[3], mean, variance, 0.03, 1e-3});
+        y.backward(place(dy));
+        std::vector<torch::Tensor> result{y.detach().cpu(), mean.cpu(), variance.cpu()};
+        for (auto const& l : leaves) result.push_back(l.grad().cpu());
+        return result;
+    };
+    auto const want = run([](torch::Tensor const& t) { return t; });
+    for (auto const format : {torch::MemoryFormat::Contiguous, torch::MemoryFormat::ChannelsLast}) {
+        auto const got = run(
+            [&](torch::Tensor const& t) { return t.dim() == 4 ? t.cuda().contiguous(format) : t.cuda(); });
+        for (std::size_t i = 0; i < want.size(); ++i) {
+            CAPTURE(i);
+            CHECK(((got[i] - want[i]).norm() / want[i].norm()).template item<double>() < 1e-3);
+        }
+    }
 }

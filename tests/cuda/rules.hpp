@@ -264,4 +264,73 @@ void check_learned(torch::Tensor const& sample, cuda::Kernels const& k, cuda::Le
     CHECK(torch::equal(got.offset, again.offset));
 }
 
+// Ranges and grids that are moved by a kernel, against the scalar rules.
+inline void check_moves(cuda::Kernels const& k, torch::Device device = torch::kCPU) {
+    torch::manual_seed(12);
+    auto const old_min =
+                   torch::cat({-torch::rand({300}), torch::tensor({inf, inf, -1.0f, not_a_number, 0.0f})}),
+               old_max = torch::cat({torch::rand({300}), torch::tensor({-inf, -inf, 1.0f, 1.0f, 0.0f})});
+    auto const seen_min = torch::cat({torch::randn({300}), torch::tensor({-3.0f, inf, -inf, -2.0f, 0.0f})}),
+               seen_max =
+                   torch::cat({torch::randn({300}), torch::tensor({4.0f, -inf, not_a_number, 3.0f, 0.0f})});
+    for (auto const observer : {MinMax::rule, MovingAverageMinMax<>::rule,
+                                MovingAverageMinMax<std::ratio<1, 3>>::rule, MeanSquaredError<>::rule})
+        for (auto const rule : {grid_rule<Quantizer<Int<8>, PerTensorAffine>>(),
+                                grid_rule<Quantizer<Int<8>, PerTensorSymmetric>>(),
+                                grid_rule<Quantizer<UInt<8>, PerTensorSymmetric>>(),
+                                grid_rule<Quantizer<Int<8>, PerTensorSymmetric, PowerOfTwo<Ceil>>>(),
+                                grid_rule<Quantizer<Int<8>, PerTensorSymmetric, PowerOfTwo<Nearest>>>(),
+                                grid_rule<Quantizer<Int<8>, PerTensorSymmetric, PowerOfTwo<Floor>>>()})
+            for (auto const n : {std::int64_t{0}, std::int64_t{1}, old_min.numel()}) {
+                Levels const levels = rule.is_signed ? Levels{-128, 127} : Levels{0, 255};
+                auto const part = [&](torch::Tensor const& t) { return t.narrow(0, t.size(0) - n, n); };
+                auto const on = [&](torch::Tensor const& t) { return part(t).clone().to(device); };
+                auto const min = on(old_min), max = on(old_max), scale = torch::full_like(min, 0.5f);
+                auto const zero = torch::full_like(min, 9, torch::kInt);
+                cuda::move(k, observer, rule, levels, {on(seen_min), on(seen_max)}, {min, max}, scale, zero);
+                auto want_min = part(old_min).clone(), want_max = part(old_max).clone();
+                auto want_scale = torch::full({n}, 0.5f);
+                auto want_zero = torch::full({n}, 9, torch::kInt);
+                for (std::int64_t c = 0; c < n; ++c) {
+                    auto const at = [&](torch::Tensor const& t) { return part(t)[c].item<float>(); };
+                    float const low = follow(observer, at(old_min), at(seen_min), true),
+                                high = follow(observer, at(old_max), at(seen_max), false);
+                    want_min[c] = low, want_max[c] = high;
+                    if (!std::isfinite(low) || !std::isfinite(high)) continue;
+                    auto const g = choose_grid(rule, low, high, levels);
+                    want_scale[c] = g.scale, want_zero[c] = g.zero_point;
+                }
+                CHECK(same(min.cpu(), want_min));
+                CHECK(same(max.cpu(), want_max));
+                CHECK(torch::equal(scale.cpu(), want_scale));
+                CHECK(torch::equal(zero.cpu(), want_zero));
+            }
+}
+
+inline void check_learned_grids(cuda::Kernels const& k, torch::Device device = torch::kCPU) {
+    torch::manual_seed(13);
+    auto const parameter =
+        torch::cat({torch::randn({300}) * 4, torch::tensor({not_a_number, inf, -inf, 0.0f, 2.5f, -7.5f})});
+    auto const offset = torch::randn(parameter.sizes()) * 3;
+    for (auto const rule : {ParameterRule{Learns::step}, ParameterRule{Learns::step_and_offset},
+                            ParameterRule{Learns::clip}, ParameterRule{Learns::log2_threshold, Toward::up},
+                            ParameterRule{Learns::log2_threshold, Toward::nearest},
+                            ParameterRule{Learns::log2_threshold, Toward::down}}) {
+        bool const with_offset = rule.learns == Learns::step_and_offset;
+        auto const scale = torch::zeros(parameter.sizes(), device);
+        auto const zero = torch::full(parameter.sizes(), 9, torch::TensorOptions(torch::kInt).device(device));
+        cuda::learned_grids(k, rule, parameter.to(device), with_offset ? offset.to(device) : torch::Tensor(),
+                            {-128, 127}, scale, zero);
+        auto want_scale = torch::zeros_like(parameter);
+        auto want_zero = torch::zeros_like(parameter, torch::kInt);
+        for (std::int64_t c = 0; c < parameter.numel(); ++c) {
+            auto const g = learned_grid(rule, parameter[c].item<float>(),
+                                        with_offset ? offset[c].item<float>() : 0.0f, {-128, 127});
+            want_scale[c] = g.scale, want_zero[c] = g.zero_point;
+        }
+        CHECK(torch::equal(scale.cpu(), want_scale));
+        CHECK(torch::equal(zero.cpu(), want_zero));
+    }
+}
+
 }  // namespace rules

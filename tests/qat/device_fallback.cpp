@@ -212,6 +212,11 @@ TEST_CASE("learned ranges: the kernels' gradients are the sums of the scalar slo
     check_learned<LearnedStep, HalfEven>(torch::empty({0}), k, LearnedKind::step, -1);
 }
 
+TEST_CASE("ranges and grids move by the scalar rules") {
+    check_moves(emulated::kernels);
+    check_learned_grids(emulated::kernels);
+}
+
 TEST_CASE("so they are for every estimator, rounding and format") {
     using cuda::LearnedKind;
     auto const x = sample().clamp(-1e3, 1e3).slice(2, 0, 2);

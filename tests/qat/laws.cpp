@@ -103,7 +103,7 @@ struct Traits {
     ScaleZero (*choose_one)(float, float, Levels);
     Code (*code)(float, float, Bounds);
     // operators
-    qat::detail::GridRule grid_rule;
+    qat::GridRule grid_rule;
     GridTensors (*choose)(torch::Tensor const&, torch::Tensor const&, Levels);
     decltype(&apply_kernel<Quantizer<>>) apply, apply_to_tensor;
     decltype(&parameter_of<Quantizer<>>) parameter_of;
@@ -130,7 +130,7 @@ template <class Q, class R> constexpr Traits traits() {
     if constexpr (Q::scale::power_of_two) t.way = Q::scale::way;
     t.learns = Q::estimator::learns;
     t.choose_one = &choose_grid<Choice<Q>>, t.choose = &::choose<Choice<Q>>;
-    t.grid_rule = qat::detail::grid_rule<Choice<Q>>();
+    t.grid_rule = qat::grid_rule<Choice<Q>>();
     t.code = &quantize<R>;
     t.apply = &apply_kernel<Kernel<Q, R, S::per_channel>>, t.apply_to_tensor = &apply_kernel<OfTensor>;
     t.parameter_of = &::parameter_of<OfTensor>, t.grid_of = &::grid_of<OfTensor>;

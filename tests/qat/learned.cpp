@@ -563,7 +563,7 @@ TEST_CASE("every parameter has a legal grid, and the tensor rule is the scalar r
             LearnedTensors const learned{p, has_offset ? torch::full_like(p, o) : torch::Tensor()};
             auto const g = grid_of_parameter<Q>(learned);
             auto const device =
-                qat::detail::learned_grid_on_device(qat::detail::parameter_rule<Q>(), learned, levels);
+                qat::detail::learned_grid_on_device(qat::parameter_rule<Q>(), learned, levels);
             CHECK(same_bits(g.scale, device.scale));
             CHECK(torch::equal(g.zero_point, device.zero_point));
             CHECK(g.scale.min().template item<float>() >= smallest_scale);

@@ -85,34 +85,45 @@ struct ScaleZero {
     std::int32_t zero_point;
 };
 
-/// The grid of this specification that covers [min, max] and zero, lo and hi those of the levels.
+/// How a specification chooses grids, as values: what uses it is compiled once.
+struct GridRule {
+    bool is_signed, symmetric, power_of_two;
+    Toward way = Toward::up;  // of a power of two
+};
+template <class Spec> constexpr GridRule grid_rule() {
+    GridRule rule{Spec::format::is_signed, Spec::scheme::symmetric, Spec::scale::power_of_two};
+    if constexpr (Spec::scale::power_of_two) rule.way = Spec::scale::way;
+    return rule;
+}
+
+/// The grid of this rule that covers [min, max] and zero, lo and hi those of the levels.
 /// symmetric, signed:   s = max|x| / ((hi - lo) / 2), z = 0, as torch.ao's symmetric observers
 /// symmetric, unsigned: s = max(x) / hi, z = 0
 /// power of two:        s = 2^k / (hi + 1), k = log2 max|x| rounded the policy's way, z = 0 (the reference's rule)
 /// affine:              s = (max - min) / (hi - lo), z = clamp(lo - round(min / s), lo, hi), as torch.ao
-template <class Spec>
-QAT_HOST_DEVICE constexpr ScaleZero choose_grid(float min, float max,
-                                                Levels levels = levels_of<typename Spec::format>) {
-    constexpr bool is_signed = Spec::format::is_signed;
+QAT_HOST_DEVICE constexpr ScaleZero choose_grid(GridRule rule, float min, float max, Levels levels) {
     auto const lo = static_cast<float>(levels.lo), hi = static_cast<float>(levels.hi);
     min = min < 0 ? min : 0, max = max > 0 ? max : 0;
-    if constexpr (Spec::scheme::symmetric) {
-        float const reach = is_signed && -min > max ? -min : max;
-        if constexpr (Spec::scale::power_of_two) {
-            float const steps = hi + 1;  // itself a power of two
-            float const least = smallest_scale * steps;
-            return {exp2(exponent(reach > least ? reach : least, Spec::scale::way)) / steps, 0};
-        } else {
-            float const s = reach / (is_signed ? (hi - lo) / 2 : hi);
-            return {s > smallest_scale ? s : smallest_scale, 0};
-        }
-    } else {
+    if (!rule.symmetric) {
         float s = (max - min) / (hi - lo);
         s = s > smallest_scale ? s : smallest_scale;
         float const z =
             lo - round_half_even(clamp(min / s, -2097152.0f, 0.0f));  // torch's, whatever rounds codes
         return {s, static_cast<std::int32_t>(clamp(z, lo, hi))};
     }
+    float const reach = rule.is_signed && -min > max ? -min : max;
+    if (rule.power_of_two) {
+        float const steps = hi + 1;  // itself a power of two
+        float const least = smallest_scale * steps;
+        return {exp2(exponent(reach > least ? reach : least, rule.way)) / steps, 0};
+    }
+    float const s = reach / (rule.is_signed ? (hi - lo) / 2 : hi);
+    return {s > smallest_scale ? s : smallest_scale, 0};
+}
+template <class Spec>
+QAT_HOST_DEVICE constexpr ScaleZero choose_grid(float min, float max,
+                                                Levels levels = levels_of<typename Spec::format>) {
+    return choose_grid(grid_rule<Spec>(), min, max, levels);
 }
 
 }  // namespace qat

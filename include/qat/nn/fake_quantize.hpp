@@ -180,7 +180,7 @@ public:
             if (!running_) start({}, false);
             if (running_) adopt_learned();
         } else if constexpr (F::quantized) {
-            if (observation_->follow()) move();
+            follow();
         }
     }
 
@@ -259,7 +259,7 @@ private:
         torch::NoGradGuard no_grad;
         if (!started_.template item<bool>()) {
             if (observes && !each_step_) see(range<S>(y), y);
-            observation_->follow();
+            if (!follow()) move();
             begin_with_observed();
             if (!started_.template item<bool>()) return;
         }
@@ -272,14 +272,13 @@ private:
         torch::NoGradGuard no_grad;
         if constexpr (O::fixed) {  // nothing will be seen
             if (!running_) start({}, false);
-        } else if (observation_->follow()) {
+        } else if (follow()) {
             begin_with_observed();
         }
     }
 
     // Where something was seen. Nobody waits for a device.
     void begin_with_observed() {
-        move();
         auto const known = observation_->known();
         auto const first = initial_parameter<Spec>(GridTensors{scale, zero_point}, levels);
         auto const begin = [&](torch::Tensor const& p, torch::Tensor const& value) {
@@ -304,11 +303,7 @@ private:
         adopt_learned();
     }
 
-    void adopt_learned() {
-        torch::NoGradGuard no_grad;
-        auto const grid = grid_of_parameter<Spec>(learned_, levels);
-        scale.copy_(grid.scale), zero_point.copy_(grid.zero_point);
-    }
+    void adopt_learned() { grid_of_parameter<Spec>(learned_, levels, {scale, zero_point}); }
 
     // N of LearnedStep's factor 1 / sqrt(N hi), for a scale; of a grouped scheme, for a channel: the weights that share the
     // scale, or the features of one image. Esser et al. 2020, arXiv:1902.08153, section 2.2 and its appendix's
@@ -361,6 +356,17 @@ private:
             observation_->see(extremes, values, group_of_);
         else
             observation_->see(extremes, range_ == SharedRange::largest);
+    }
+
+    // The range takes in what was seen, and the grid covers it. False if nothing was seen.
+    bool follow() {
+        if constexpr (requires { observation_->follow({scale, zero_point}, levels); }) {
+            return observation_->follow({scale, zero_point}, levels);
+        } else {
+            if (!observation_->follow()) return false;
+            move();
+            return true;
+        }
     }
 
     void move() {

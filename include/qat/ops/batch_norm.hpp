@@ -144,15 +144,52 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
         return {dz, df, dgamma, dbeta, {}, {}, {}, {}};
     }
 };
+// The same on CUDA, by the parts that torch's synchronized batch norm is made of. They know nothing of f: with the mean m
+// and the variance v of z, (u - m_u) * r_u = (z - m) * r where r = sign(f) / sqrt(v + eps * f^2).
+struct ScaledBatchNormOnCuda : torch::autograd::Function<ScaledBatchNormOnCuda> {
+    static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor const& z,
+                                 torch::Tensor const& f, torch::Tensor const& gamma,
+                                 torch::Tensor const& beta, torch::Tensor const& running_mean,
+                                 torch::Tensor const& running_var, double momentum, double eps) {
+        auto const [mean, inverse] = at::batch_norm_stats(z, /*eps=*/0);
+        auto const variance = torch::where(inverse > 0, inverse.pow(-2), torch::zeros_like(inverse));
+        auto const r = torch::sign(f) * torch::rsqrt(variance + eps * f * f);
+        auto const y = at::batch_norm_elemt(z, gamma, beta, mean, r, eps);
+        auto const count = static_cast<double>(z.numel() / z.size(1));
+        running_mean.lerp_(mean / f, momentum);
+        running_var.lerp_(variance / (f * f) * (count / std::max(count - 1, 1.0)), momentum);
+        context->save_for_backward({z, f, gamma, mean, r});
+        context->saved_data["eps"] = eps;
+        return y;
+    }
+
+    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
+                                                   torch::autograd::variable_list const& gradients) {
+        auto const saved = context->get_saved_variables();
+        auto const &z = saved[0], &f = saved[1], &gamma = saved[2], &mean = saved[3], &r = saved[4];
+        auto const dy = gradients[0].contiguous(z.suggest_memory_format());
+        auto const [sum, product, dgamma, dbeta] =
+            at::batch_norm_backward_reduce(dy, z, mean, r, gamma, true, true, true);
+        auto const count = torch::full({1}, z.numel() / z.size(1), f.options().dtype(torch::kInt));
+        auto const dz = at::batch_norm_backward_elemt(dy, z, mean, r, gamma, sum, product, count);
+        // The result hardly depends on f: only by eps.
+        auto const df = -context->saved_data["eps"].toDouble() * f * r * r * gamma * dgamma;
+        return {dz, df, dgamma, dbeta, {}, {}, {}, {}};
+    }
+};
 }  // namespace detail
 
 /// bn(z / f) with the statistics of this batch; the running ones move.                    z [N, C, H, W], f [C] -> z's
-/// requires float32, at least one element a channel, f != 0.
+/// requires float32 (on CUDA also float16 and bfloat16, and y is of z's type), at least one element a channel, f != 0.
 inline torch::Tensor scaled_batch_norm(torch::Tensor const& z, torch::Tensor const& f,
                                        BatchNormState const& bn) {
     if (z.is_cpu() && z.is_contiguous() && z.dim() == 4 && z.numel() > 0 && z.scalar_type() == torch::kFloat)
         return detail::ScaledBatchNorm::apply(z, f.contiguous(), bn.gamma, bn.beta, bn.running_mean,
                                               bn.running_var, bn.momentum, bn.eps);
+    if (z.is_cuda() && z.dim() == 4 && z.numel() > 0)
+        return detail::ScaledBatchNormOnCuda::apply(z.contiguous(z.suggest_memory_format()), f.contiguous(),
+                                                    bn.gamma, bn.beta, bn.running_mean, bn.running_var,
+                                                    bn.momentum, bn.eps);
     return torch::batch_norm(z / f.view({1, -1, 1, 1}), bn.gamma, bn.beta, bn.running_mean, bn.running_var,
                              /*training=*/true, bn.momentum, bn.eps, /*cudnn_enabled=*/true);
 }

@@ -24,19 +24,6 @@ inline torch::Tensor exponent(torch::Tensor const& x, Toward way) {
 }
 
 namespace detail {
-// How a specification chooses grids, as values: what uses it is compiled once.
-struct GridRule {
-    bool is_signed, symmetric, power_of_two;
-    Toward way;  // of a power of two
-    ScaleZero (*one)(float, float, Levels);
-};
-template <class Spec> constexpr GridRule grid_rule() {
-    GridRule rule{Spec::format::is_signed, Spec::scheme::symmetric, Spec::scale::power_of_two, Toward::up,
-                  &choose_grid<Spec>};
-    if constexpr (Spec::scale::power_of_two) rule.way = Spec::scale::way;
-    return rule;
-}
-
 // By torch's operators. Divisors are tensors: by a number CUDA multiplies with its rounded reciprocal.
 inline GridTensors choose_grid_on_device(GridRule const& rule, torch::Tensor min, torch::Tensor max,
                                          Levels levels) {
@@ -69,7 +56,7 @@ inline GridTensors choose_grid(GridRule const& rule, torch::Tensor const& min, t
     auto* scale = grid.scale.data_ptr<float>();
     auto* zero = grid.zero_point.data_ptr<std::int32_t>();
     for (std::int64_t c = 0; c < min.numel(); ++c) {
-        auto const g = rule.one(low[c], high[c], levels);
+        auto const g = qat::choose_grid(rule, low[c], high[c], levels);
         scale[c] = g.scale, zero[c] = g.zero_point;
     }
     return grid;
@@ -81,7 +68,7 @@ inline GridTensors choose_grid(GridRule const& rule, torch::Tensor const& min, t
 template <class Spec>
 GridTensors choose_grid(torch::Tensor const& min, torch::Tensor const& max,
                         Levels levels = levels_of<typename Spec::format>) {
-    return detail::choose_grid(detail::grid_rule<Spec>(), min, max, levels);
+    return detail::choose_grid(grid_rule<Spec>(), min, max, levels);
 }
 
 }  // namespace qat

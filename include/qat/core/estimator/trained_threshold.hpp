@@ -35,9 +35,8 @@ struct TrainedThreshold {
     static constexpr int crossings_before_freeze = 4;
     static constexpr double average_momentum = 0.02;  // per step; a plain mean over the first 1 / 0.02 steps
 
-    template <Toward Way>
-    QAT_HOST_DEVICE static constexpr ScaleZero grid(float log2_threshold, float, Levels levels) {
-        return {exp2(threshold_exponent(log2_threshold, Way, levels)) / static_cast<float>(levels.hi + 1), 0};
+    QAT_HOST_DEVICE static constexpr ScaleZero grid(Toward way, float log2_threshold, Levels levels) {
+        return {exp2(threshold_exponent(log2_threshold, way, levels)) / static_cast<float>(levels.hi + 1), 0};
     }
 
     /// rounded: code_or_beyond of x. NaN contributes nothing.

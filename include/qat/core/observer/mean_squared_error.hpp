@@ -1,6 +1,7 @@
 #pragma once
 // The shrunk range whose grid has the least squared error: what is clipped against what is rounded.
 
+#include <qat/core/observer/follow.hpp>
 #include <qat/core/observer/histogram.hpp>
 
 namespace qat {
@@ -31,6 +32,7 @@ template <int Count = 2048> struct MeanSquaredError {
     }
 
     /// Per channel: the last tensor says it all.
+    static constexpr FollowRule rule{Takes::latest};
     template <class T, class Extreme> static T follow(T const&, T const& seen, Extreme) { return seen; }
 };
 

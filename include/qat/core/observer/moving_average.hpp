@@ -2,6 +2,7 @@
 // r += m * (seen - r), starting with the first extremes seen.
 // torch.ao: MovingAverageMinMaxObserver, MovingAveragePerChannelMinMaxObserver.
 
+#include <qat/core/observer/follow.hpp>
 #include <qat/core/slots.hpp>
 
 #include <ratio>
@@ -20,9 +21,10 @@ template <class Momentum = std::ratio<1, 100>> struct MovingAverageMinMax {
                   "qat::MovingAverageMinMax: the share of what is new, above 0 and 1 at most; e.g. "
                   "std::ratio<1, 100>");
 
+    static constexpr FollowRule rule{Takes::average, static_cast<float>(momentum)};
     template <class T, class Extreme> static T follow(T const& range, T const& seen, Extreme) {
         if constexpr (std::is_same_v<T, float>)  // a tensor's operations, unless the compiler fuses them
-            return range + static_cast<float>(momentum) * (seen - range);
+            return moving_average(range, seen, static_cast<float>(momentum));
         else
             return range + momentum * (seen - range);
     }

@@ -3,6 +3,7 @@
 // launched is a parameter, because tests run the same kernels on the CPU.
 
 #include <qat/ops/cuda/learned.cuh>
+#include <qat/ops/cuda/move.cuh>
 #include <qat/ops/cuda/quantize.cuh>
 
 namespace qat::cuda {
@@ -128,7 +129,19 @@ template <class Launch> struct Dispatch {
                a.sums);
     }
 
-    static constexpr Kernels table{forward, backward, extremes, decode, learned};
+    static void move(MoveArguments const& a) {
+        if (a.count == 0) return;
+        Launch const launch(a.device);
+        launch(blocks_of_threads(a.count), 1, move_kernel<MoveArguments>, a);
+    }
+
+    static void learned_grids(LearnedGridArguments const& a) {
+        if (a.count == 0) return;
+        Launch const launch(a.device);
+        launch(blocks_of_threads(a.count), 1, learned_grids_kernel<LearnedGridArguments>, a);
+    }
+
+    static constexpr Kernels table{forward, backward, extremes, decode, learned, move, learned_grids};
 };
 
 }  // namespace qat::cuda

@@ -224,4 +224,65 @@ inline LearnedGradients learned_backward(Kernels const& k, torch::Tensor const& 
     return {dx, of(0), of(1)};
 }
 
+namespace detail {
+// Pointers to grids that are written, and what is wrong with them.
+struct Written {
+    float* scale;
+    std::int32_t* zero_point;
+};
+inline Written written(torch::Tensor const& scale, torch::Tensor const& zero_point,
+                       torch::Tensor const& like) {
+    auto const fits = [&](torch::Tensor const& t, torch::ScalarType type) {
+        return t.device() == like.device() && t.scalar_type() == type && t.is_contiguous() &&
+               t.numel() == like.numel();
+    };
+    TORCH_CHECK(fits(scale, torch::kFloat) && fits(zero_point, torch::kInt), "qat::cuda: the grids are ",
+                scale.toString(), scale.sizes(), " and ", zero_point.toString(), zero_point.sizes(),
+                ", want ", like.numel(), " of float32 and of int32, contiguous and on the ranges' device");
+    for (auto const& t : {scale, zero_point}) t.unsafeGetTensorImpl()->bump_version();
+    return {scale.data_ptr<float>(), zero_point.data_ptr<std::int32_t>()};
+}
+}  // namespace detail
+
+/// The range takes in what was seen, by the observer's rule; where it is known, scale and zero point become those of the
+/// grid that covers it. All [] or [G]; ranges float32, contiguous. throws c10::Error if a requirement is broken.
+inline void move(Kernels const& k, FollowRule observer, GridRule rule, Levels levels,
+                 RangeTensors const& seen, RangeTensors const& range, torch::Tensor const& scale,
+                 torch::Tensor const& zero_point) {
+    detail::check_place(k, range.min);
+    TORCH_CHECK(seen.min.sizes() == range.min.sizes() && seen.max.sizes() == range.max.sizes(),
+                "observe: ranges of shape ", seen.min.sizes(), " for scales of shape ", range.min.sizes(),
+                "; give the quantizer as many channels as the tensor has");
+    auto const min = seen.min.contiguous(), max = seen.max.contiguous();
+    auto const grid = detail::written(scale, zero_point, range.min);
+    k.move({.follow = observer,
+            .rule = rule,
+            .levels = levels,
+            .seen_min = min.data_ptr<float>(),
+            .seen_max = max.data_ptr<float>(),
+            .min = range.min.data_ptr<float>(),
+            .max = range.max.data_ptr<float>(),
+            .scale = grid.scale,
+            .zero_point = grid.zero_point,
+            .count = range.min.numel(),
+            .device = range.min.device().index()});
+    for (auto const& t : {range.min, range.max}) t.unsafeGetTensorImpl()->bump_version();
+}
+
+/// The grids of learned parameters, [] or [G] each, float32 and contiguous; offset: undefined where none is learned.
+inline void learned_grids(Kernels const& k, ParameterRule rule, torch::Tensor const& parameter,
+                          torch::Tensor const& offset, Levels levels, torch::Tensor const& scale,
+                          torch::Tensor const& zero_point) {
+    detail::check_place(k, parameter);
+    auto const grid = detail::written(scale, zero_point, parameter);
+    k.learned_grids({.rule = rule,
+                     .levels = levels,
+                     .parameter = parameter.data_ptr<float>(),
+                     .offset = offset.defined() ? offset.data_ptr<float>() : nullptr,
+                     .scale = grid.scale,
+                     .zero_point = grid.zero_point,
+                     .count = parameter.numel(),
+                     .device = parameter.device().index()});
+}
+
 }  // namespace qat::cuda

@@ -4,6 +4,8 @@
 // LibTorch here and no CUDA, so that nvcc reads little and a program without CUDA reads this all the same.
 
 #include <qat/core/arithmetic.hpp>
+#include <qat/core/estimator/learned_grid.hpp>
+#include <qat/core/observer/follow.hpp>
 
 #include <cstdint>
 
@@ -78,6 +80,30 @@ struct DecodeArguments {
     int device;
 };
 
+/// The range takes in what was seen; where it is known, the grid is the one that covers it.       [count] each
+struct MoveArguments {
+    FollowRule follow;
+    GridRule rule;
+    Levels levels;
+    float const *seen_min, *seen_max;
+    float *min, *max;
+    float* scale;
+    std::int32_t* zero_point;
+    std::int64_t count;
+    int device;
+};
+
+/// The grids of learned parameters.                                                               [count] each
+struct LearnedGridArguments {
+    ParameterRule rule;
+    Levels levels;
+    float const *parameter, *offset;  // offset: of a step with one; or null
+    float* scale;
+    std::int32_t* zero_point;
+    std::int64_t count;
+    int device;
+};
+
 /// The backward pass of an estimator that learns its range: Estimator::slope of every element.
 ///     dx = slope.input ? dy : 0 ;  sums[0] = sum of dy * slope.parameter ;  sums[1] = sum of dy * slope.offset
 struct LearnedArguments {
@@ -109,6 +135,8 @@ struct Kernels {
     void (*extremes)(ExtremesArguments const&);
     void (*decode)(DecodeArguments const&);
     void (*learned)(LearnedArguments const&);
+    void (*move)(MoveArguments const&);
+    void (*learned_grids)(LearnedGridArguments const&);
     bool emulated = false;  // tests: the tensors lie in the host's memory
 };
 

@@ -1,11 +1,10 @@
 #pragma once
 // Learned parameters and the grids that they mean. The scalar rules are the estimators' (core/estimator/*.hpp).
 
-#include <qat/core/estimator/learned_step.hpp>
-#include <qat/core/estimator/pact.hpp>
-#include <qat/core/estimator/trained_threshold.hpp>
+#include <qat/core/estimator/learned_grid.hpp>
 #include <qat/core/quantizer.hpp>
 #include <qat/ops/choose_grid.hpp>
+#include <qat/ops/cuda/launch.hpp>
 #include <qat/ops/range.hpp>
 #include <qat/torch.hpp>
 
@@ -23,29 +22,19 @@ struct LearnedTensors {
 template <class Q>
 concept LearningSpec = QuantizerSpec<Q> && Q::estimator::learns != Learns::nothing;
 
-/// The grid of one parameter value.
-template <LearningSpec Spec>
-QAT_HOST_DEVICE constexpr ScaleZero learned_grid(float p, float offset, Levels levels) {
-    using E = typename Spec::estimator;
-    if constexpr (E::learns == Learns::log2_threshold)
-        return E::template grid<Spec::scale::way>(p, offset, levels);
-    else
-        return E::grid(p, offset, levels);
-}
-
-namespace detail {
-// An estimator and its scale as values: what uses it is compiled once.
-struct ParameterRule {
-    Learns learns;
-    Toward way;  // of a trained threshold
-    ScaleZero (*grid)(float, float, Levels);
-};
 template <LearningSpec Spec> constexpr ParameterRule parameter_rule() {
-    ParameterRule rule{Spec::estimator::learns, Toward::up, &learned_grid<Spec>};
+    ParameterRule rule{Spec::estimator::learns};
     if constexpr (Spec::estimator::learns == Learns::log2_threshold) rule.way = Spec::scale::way;
     return rule;
 }
 
+/// The grid of one parameter value.
+template <LearningSpec Spec>
+QAT_HOST_DEVICE constexpr ScaleZero learned_grid(float p, float offset, Levels levels) {
+    return learned_grid(parameter_rule<Spec>(), p, offset, levels);
+}
+
+namespace detail {
 // x limited to [low, high]; NaN becomes low.
 inline torch::Tensor clamp_parameter(torch::Tensor const& x, double low, double high) {
     return torch::where(x > low, x, torch::full_like(x, low)).clamp_max(high);
@@ -84,21 +73,37 @@ inline GridTensors learned_grid_on_device(ParameterRule const& rule, LearnedTens
     return {};
 }
 
-inline GridTensors grid_of_parameter(ParameterRule const& rule, LearnedTensors const& learned,
-                                     Levels levels) {
+// into: the result's memory, [] or [C] as the parameter; undefined: memory of its own.
+inline GridTensors grid_of_parameter(ParameterRule const& rule, LearnedTensors const& learned, Levels levels,
+                                     GridTensors const& into = {}) {
     torch::NoGradGuard no_grad;
     auto const parameter = learned.parameter.detach().contiguous();
     auto const offset = learned.offset.defined() ? learned.offset.detach().contiguous() : torch::Tensor();
-    if (!parameter.is_cpu()) return learned_grid_on_device(rule, {parameter, offset}, levels);
-    GridTensors const grid{torch::empty_like(parameter),
-                           torch::empty_like(parameter, parameter.options().dtype(torch::kInt))};
+    auto const* k = cuda::kernels();
+    bool const by_kernel = cuda::serves(k, parameter);
+    if (!parameter.is_cpu() && !by_kernel) {
+        auto const grid = learned_grid_on_device(rule, {parameter, offset}, levels);
+        if (!into.scale.defined()) return grid;
+        into.scale.copy_(grid.scale), into.zero_point.copy_(grid.zero_point);
+        return into;
+    }
+    auto const grid = into.scale.defined()
+                          ? into
+                          : GridTensors{torch::empty_like(parameter),
+                                        torch::empty_like(parameter, parameter.options().dtype(torch::kInt))};
+    if (by_kernel) {
+        cuda::learned_grids(*k, rule, parameter, offset, levels, grid.scale, grid.zero_point);
+        return grid;
+    }
     auto const* p = parameter.data_ptr<float>();
     auto const* o = offset.defined() ? offset.data_ptr<float>() : nullptr;
+    auto* const scale = grid.scale.data_ptr<float>();
+    auto* const zero_point = grid.zero_point.data_ptr<std::int32_t>();
     for (std::int64_t c = 0; c < parameter.numel(); ++c) {
-        auto const g = rule.grid(p[c], o ? o[c] : 0.0f, levels);
-        grid.scale.data_ptr<float>()[c] = g.scale;
-        grid.zero_point.data_ptr<std::int32_t>()[c] = g.zero_point;
+        auto const g = learned_grid(rule, p[c], o ? o[c] : 0.0f, levels);
+        scale[c] = g.scale, zero_point[c] = g.zero_point;
     }
+    for (auto const& t : {grid.scale, grid.zero_point}) t.unsafeGetTensorImpl()->bump_version();
     return grid;
 }
 
@@ -133,18 +138,19 @@ inline torch::Tensor initial_step(torch::Tensor const& x, std::int64_t axis, Lev
 }  // namespace detail
 
 /// The grid that a learned function uses for this parameter, bit for bit: for export, descriptions, integer engines.
-/// The scale is legal whatever the parameter: a step that is negative, tiny or NaN gives smallest_scale.  [] or [C] each
+/// The scale is legal whatever the parameter: a step that is negative, tiny or NaN gives smallest_scale.
+/// into: where it is written; undefined: in tensors of its own.                                          [] or [C] each
 template <LearningSpec Spec>
-GridTensors grid_of_parameter(LearnedTensors const& learned,
-                              Levels levels = levels_of<typename Spec::format>) {
-    return detail::grid_of_parameter(detail::parameter_rule<Spec>(), learned, levels);
+GridTensors grid_of_parameter(LearnedTensors const& learned, Levels levels = levels_of<typename Spec::format>,
+                              GridTensors const& into = {}) {
+    return detail::grid_of_parameter(parameter_rule<Spec>(), learned, levels, into);
 }
 
 /// The parameter that means this grid, exactly (PACT: up to the rounding of alpha / hi). For thresholds there is a whole
 /// interval of those: its middle, so that no small step leaves it.                                      [] or [C] each
 template <LearningSpec Spec>
 LearnedTensors initial_parameter(GridTensors const& grid, Levels levels = levels_of<typename Spec::format>) {
-    return detail::initial_parameter(detail::parameter_rule<Spec>(), grid, levels);
+    return detail::initial_parameter(parameter_rule<Spec>(), grid, levels);
 }
 
 /// The parameter to start with for this tensor. Steps: 2 * mean|x| / sqrt(hi), as LSQ; the others: the grid that covers
