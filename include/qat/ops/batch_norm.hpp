@@ -59,11 +59,46 @@ template <class F> void for_each_channel(torch::Tensor const& z, F&& f) {
     });
 }
 
+// On CUDA by the parts that torch's synchronized batch norm is made of. They know nothing of f: with the mean m_z and the
+// variance v_z of z, (u - m) * r = (z - m_z) * r_z where r_z = sign(f) / sqrt(v_z + eps * f^2).
+struct BatchNormOnCuda {
+    torch::Tensor y, mean, r;  // of z
+};
+inline BatchNormOnCuda batch_norm_on_cuda(torch::Tensor const& z, torch::Tensor const& f,
+                                          BatchNormState const& bn) {
+    auto const [mean, inverse] = at::batch_norm_stats(z, /*eps=*/0);
+    auto const variance = torch::where(inverse > 0, inverse.pow(-2), torch::zeros_like(inverse));
+    auto const r = torch::sign(f) * torch::rsqrt(variance + bn.eps * f * f);
+    auto const count = static_cast<double>(z.numel() / z.size(1));
+    bn.running_mean.lerp_(mean / f, bn.momentum);
+    bn.running_var.lerp_(variance / (f * f) * (count / std::max(count - 1, 1.0)), bn.momentum);
+    return {at::batch_norm_elemt(z, bn.gamma, bn.beta, mean, r, bn.eps), mean, r};
+}
+// saved: z, f, gamma, mean, r. The result: the gradients of z, f, gamma and beta.
+inline torch::autograd::variable_list batch_norm_backward_on_cuda(torch::autograd::variable_list const& saved,
+                                                                  torch::Tensor const& gradient, double eps) {
+    auto const &z = saved[0], &f = saved[1], &gamma = saved[2], &mean = saved[3], &r = saved[4];
+    auto const dy = gradient.contiguous(z.suggest_memory_format());
+    auto const [sum, product, dgamma, dbeta] =
+        at::batch_norm_backward_reduce(dy, z, mean, r, gamma, true, true, true);
+    auto const count = torch::full({1}, z.numel() / z.size(1), f.options().dtype(torch::kInt));
+    // The result hardly depends on f: only by eps.
+    return {at::batch_norm_backward_elemt(dy, z, mean, r, gamma, sum, product, count),
+            -eps * f * r * r * gamma * dgamma, dgamma, dbeta};
+}
+
 struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
     static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor const& z,
                                  torch::Tensor const& f, torch::Tensor const& gamma,
                                  torch::Tensor const& beta, torch::Tensor const& running_mean,
                                  torch::Tensor const& running_var, double momentum, double eps) {
+        context->saved_data["eps"] = eps;
+        if (z.is_cuda()) {
+            auto const done =
+                batch_norm_on_cuda(z, f, {gamma, beta, running_mean, running_var, momentum, eps});
+            context->save_for_backward({z, f, gamma, done.mean, done.r});
+            return done.y;
+        }
         auto const y = torch::empty_like(z);
         auto const mean = torch::empty_like(f), rstd = torch::empty_like(f);
         auto const* in = z.data_ptr<float>();
@@ -99,7 +134,6 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
             });
         });
         context->save_for_backward({z, f, gamma, mean, rstd});
-        context->saved_data["eps"] = eps;
         return y;
     }
 
@@ -107,6 +141,11 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
                                                    torch::autograd::variable_list const& gradients) {
         auto const saved = context->get_saved_variables();
         auto const& z = saved[0];
+        if (z.is_cuda()) {
+            auto of = batch_norm_backward_on_cuda(saved, gradients[0], context->saved_data["eps"].toDouble());
+            of.resize(8);
+            return of;
+        }
         auto const g = gradients[0].contiguous();
         auto const dz = torch::empty_like(z);
         auto const df = torch::empty_like(saved[1]), dgamma = torch::empty_like(df),
@@ -144,52 +183,17 @@ struct ScaledBatchNorm : torch::autograd::Function<ScaledBatchNorm> {
         return {dz, df, dgamma, dbeta, {}, {}, {}, {}};
     }
 };
-// The same on CUDA, by the parts that torch's synchronized batch norm is made of. They know nothing of f: with the mean m
-// and the variance v of z, (u - m_u) * r_u = (z - m) * r where r = sign(f) / sqrt(v + eps * f^2).
-struct ScaledBatchNormOnCuda : torch::autograd::Function<ScaledBatchNormOnCuda> {
-    static torch::Tensor forward(torch::autograd::AutogradContext* context, torch::Tensor const& z,
-                                 torch::Tensor const& f, torch::Tensor const& gamma,
-                                 torch::Tensor const& beta, torch::Tensor const& running_mean,
-                                 torch::Tensor const& running_var, double momentum, double eps) {
-        auto const [mean, inverse] = at::batch_norm_stats(z, /*eps=*/0);
-        auto const variance = torch::where(inverse > 0, inverse.pow(-2), torch::zeros_like(inverse));
-        auto const r = torch::sign(f) * torch::rsqrt(variance + eps * f * f);
-        auto const y = at::batch_norm_elemt(z, gamma, beta, mean, r, eps);
-        auto const count = static_cast<double>(z.numel() / z.size(1));
-        running_mean.lerp_(mean / f, momentum);
-        running_var.lerp_(variance / (f * f) * (count / std::max(count - 1, 1.0)), momentum);
-        context->save_for_backward({z, f, gamma, mean, r});
-        context->saved_data["eps"] = eps;
-        return y;
-    }
-
-    static torch::autograd::variable_list backward(torch::autograd::AutogradContext* context,
-                                                   torch::autograd::variable_list const& gradients) {
-        auto const saved = context->get_saved_variables();
-        auto const &z = saved[0], &f = saved[1], &gamma = saved[2], &mean = saved[3], &r = saved[4];
-        auto const dy = gradients[0].contiguous(z.suggest_memory_format());
-        auto const [sum, product, dgamma, dbeta] =
-            at::batch_norm_backward_reduce(dy, z, mean, r, gamma, true, true, true);
-        auto const count = torch::full({1}, z.numel() / z.size(1), f.options().dtype(torch::kInt));
-        auto const dz = at::batch_norm_backward_elemt(dy, z, mean, r, gamma, sum, product, count);
-        // The result hardly depends on f: only by eps.
-        auto const df = -context->saved_data["eps"].toDouble() * f * r * r * gamma * dgamma;
-        return {dz, df, dgamma, dbeta, {}, {}, {}, {}};
-    }
-};
 }  // namespace detail
 
 /// bn(z / f) with the statistics of this batch; the running ones move.                    z [N, C, H, W], f [C] -> z's
 /// requires float32 (on CUDA also float16 and bfloat16, and y is of z's type), at least one element a channel, f != 0.
 inline torch::Tensor scaled_batch_norm(torch::Tensor const& z, torch::Tensor const& f,
                                        BatchNormState const& bn) {
-    if (z.is_cpu() && z.is_contiguous() && z.dim() == 4 && z.numel() > 0 && z.scalar_type() == torch::kFloat)
-        return detail::ScaledBatchNorm::apply(z, f.contiguous(), bn.gamma, bn.beta, bn.running_mean,
+    bool const on_cpu = z.is_cpu() && z.is_contiguous() && z.scalar_type() == torch::kFloat;
+    if ((on_cpu || z.is_cuda()) && z.dim() == 4 && z.numel() > 0)
+        return detail::ScaledBatchNorm::apply(on_cpu ? z : z.contiguous(z.suggest_memory_format()),
+                                              f.contiguous(), bn.gamma, bn.beta, bn.running_mean,
                                               bn.running_var, bn.momentum, bn.eps);
-    if (z.is_cuda() && z.dim() == 4 && z.numel() > 0)
-        return detail::ScaledBatchNormOnCuda::apply(z.contiguous(z.suggest_memory_format()), f.contiguous(),
-                                                    bn.gamma, bn.beta, bn.running_mean, bn.running_var,
-                                                    bn.momentum, bn.eps);
     return torch::batch_norm(z / f.view({1, -1, 1, 1}), bn.gamma, bn.beta, bn.running_mean, bn.running_var,
                              /*training=*/true, bn.momentum, bn.eps, /*cudnn_enabled=*/true);
 }
