@@ -14,9 +14,8 @@
 
 #include <nlohmann/json.hpp>
 
-#if __has_include(<c10/cuda/CUDACachingAllocator.h>)
+#ifdef QAT_BENCH_CUDA
 #include <c10/cuda/CUDACachingAllocator.h>
-#define QAT_BENCH_CUDA
 #endif
 
 #include <chrono>
@@ -167,7 +166,7 @@ struct Memory {
     double held, peak;  // MB: now and at most, or above those of the process before its first step
 };
 
-Memory memory_in_use(torch::Device device) {
+Memory memory_in_use([[maybe_unused]] torch::Device device) {
 #ifdef QAT_BENCH_CUDA
     if (device.is_cuda()) {
         wait_for(device);
@@ -178,7 +177,7 @@ Memory memory_in_use(torch::Device device) {
     malloc_trim(0);
     return {status_mb("VmRSS"), status_mb("VmHWM")};
 }
-void reset_peak(torch::Device device) {
+void reset_peak([[maybe_unused]] torch::Device device) {
 #ifdef QAT_BENCH_CUDA
     if (device.is_cuda()) return c10::cuda::CUDACachingAllocator::resetPeakStats(device.index());
 #endif

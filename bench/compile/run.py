@@ -1,20 +1,22 @@
 #!/usr/bin/env python3
-"""What the headers cost to compile, in user CPU seconds.
+"""What the headers cost to compile: user CPU seconds, and memory that the compiler allocates.
 
-usage: run.py [--json FILE] [--check RECORDED] [--runs N] BUILD_FOLDER
+usage: run.py [--json FILE] [--runs N] [--check RECORDED | --record RECORDED] BUILD_FOLDER
 
     umbrella    qat/qat.hpp in a file that includes LibTorch anyway
     schedule    one more experiment, of the same arithmetic, with its description and its plan
     arithmetic  one more YOLOv5, built, bound and run
 
 Compiled as the build folder compiles, with its precompiled header of LibTorch, whose seconds would hide what is measured
-(qat_pch; compile_commands.json says how). Each file is compiled N times, all in turn, and the fastest counts: other work on
-the machine only adds. To check, N is the most: one run that passes is enough. What is recorded and checked is the ratio to
-a yardstick that has nothing of this project, compiled in the same run, since machines differ.
+(qat_pch; compile_commands.json says how). For the seconds each file is compiled N times, all in turn, and the fastest
+counts. On a machine that others share they still differ by half from one run to the next, so what is recorded and checked
+is the memory: the bytes that g++ allocates for trees, templates, constant evaluation and optimisation
+(-ftime-report's last column), which are the same each time and grow as the seconds do.
 """
 import argparse
 import json
 import os
+import re
 import resource
 import shlex
 import subprocess
@@ -22,12 +24,6 @@ import sys
 import tempfile
 
 TORCH = "#include <qat/torch.hpp>\nint rank(torch::Tensor const& x) { return static_cast<int>(x.dim()); }\n"
-YARDSTICK = """#include <qat/torch.hpp>
-#include <regex>
-bool matches(std::string const& text, std::string const& what) { return std::regex_search(text, std::regex(what)); }
-bool matches(std::wstring const& text, std::wstring const& what) { return std::regex_search(text, std::wregex(what)); }
-"""
-
 NETWORK = """#include <qat/torch.hpp>
 #include <qat/nn/bind.hpp>
 #include <yolo/experiments.hpp>
@@ -70,7 +66,6 @@ template torch::Tensor run<a1>(torch::Tensor const&);
 
 
 SOURCES = {
-    "yardstick": YARDSTICK,
     "torch": TORCH,
     "umbrella": TORCH + "#include <qat/qat.hpp>\n",
     "network": NETWORK,
@@ -109,8 +104,18 @@ def command_of(build_folder):
     return [*command, "-w", "-Werror=invalid-pch"]
 
 
-def measure(command, runs):
-    fastest = {}
+def allocated_mb(command):
+    """In MB (2^20 bytes). g++ only."""
+    done = subprocess.run([*command, "-ftime-report"], capture_output=True, text=True, env={**os.environ, "LC_ALL": "C"})
+    total = re.search(r"^ *TOTAL .* (\d+)([kM])$", done.stderr, re.MULTILINE)
+    if done.returncode != 0 or not total:
+        sys.exit(f"{' '.join(command)} -ftime-report\n{done.stderr}")
+    return int(total[1]) / {"k": 1024, "M": 1}[total[2]]
+
+
+def measure(command, figure, runs=1):
+    """The least of the runs, for each of SOURCES."""
+    least = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, text in SOURCES.items():
             with open(os.path.join(folder, name + ".cpp"), "w") as file:
@@ -118,54 +123,50 @@ def measure(command, runs):
         for _ in range(runs):
             for name in SOURCES:
                 source = os.path.join(folder, name + ".cpp")
-                seconds = user_seconds([*command, "-c", "-o", os.path.join(folder, name + ".o"), source])
-                fastest[name] = min(seconds, fastest.get(name, seconds))
-    return fastest
+                value = figure([*command, "-c", "-o", os.path.join(folder, name + ".o"), source])
+                least[name] = min(value, least.get(name, value))
+    return least
+
+
+def added(figures, digits):
+    return {name: round((figures[with_it] - figures[without]) / count, digits)
+            for name, (with_it, without, count, _) in ADDS.items()}
+
+
+def write(path, result):
+    with open(path, "w") as file:
+        json.dump(result, file, indent=2)
+        file.write("\n")
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", help="write the figures there")
-    parser.add_argument("--check", help="fail where a ratio is more than 25 %% above this file's")
-    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--runs", type=int, default=3, help="for the seconds")
+    parser.add_argument("--check", help="no seconds; fail where the memory is more than 25 %% above this file's")
+    parser.add_argument("--record", help="no seconds; write the memory there")
     parser.add_argument("build_folder", help="of a configured build")
     arguments = parser.parse_args()
     command = command_of(arguments.build_folder)
-    recorded = {}
+    version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout.splitlines()[0]
+    result = {"compiler": version, "adds_mb": added(measure(command, allocated_mb), 1)}
+    if arguments.record:
+        write(arguments.record, result)
+    if not arguments.check and not arguments.record:
+        result["adds_s"] = added(measure(command, user_seconds, arguments.runs), 3)
+    if arguments.json:
+        write(arguments.json, result)
+    for name, mb in result["adds_mb"].items():
+        seconds = f", {result['adds_s'][name]:.2f} s (wanted: below {ADDS[name][3]} s)" if "adds_s" in result else ""
+        print(f"{name:11} adds {mb:6.1f} MB of the compiler's memory{seconds}")
     if arguments.check:
         with open(arguments.check) as file:
-            recorded = json.load(file)["adds"]
-    seconds, failures = {}, ["not measured yet"]
-    runs = 0
-    while failures and runs < arguments.runs:
-        # To record: all runs. To check: as many as it takes, at most that many.
-        for name, s in measure(command, 1 if recorded else arguments.runs).items():
-            seconds[name] = min(s, seconds.get(name, s))
-        runs += 1 if recorded else arguments.runs
-        adds, failures = {}, []
-        for name, (with_it, without, count, limit) in ADDS.items():
-            added = (seconds[with_it] - seconds[without]) / count
-            ratio = added / (seconds["yardstick"] - seconds["torch"])
-            adds[name] = {"seconds": round(added, 3), "ratio": round(ratio, 4), "wanted_below_s": limit}
-            if name in recorded:
-                # A few hundredths of a second are noise: 2 % of the yardstick are always allowed.
-                allowed = max(1.25 * recorded[name]["ratio"], recorded[name]["ratio"] + 0.02)
-                if ratio > allowed:
-                    failures.append(f"{name}: {ratio:.3f} of the yardstick, recorded {recorded[name]['ratio']:.3f}, "
-                                    f"allowed {allowed:.3f}")
-    for name, a in adds.items():
-        print(f"{name:11} adds {a['seconds']:6.2f} s, {a['ratio']:.3f} of the yardstick"
-              f" (wanted: below {a['wanted_below_s']} s)")
-    if arguments.json:
-        version = subprocess.run([command[0], "--version"], capture_output=True, text=True).stdout.splitlines()[0]
-        result = {"compiler": version, "runs": runs,
-                  "seconds": {name: round(s, 3) for name, s in seconds.items()}, "adds": adds}
-        with open(arguments.json, "w") as file:
-            json.dump(result, file, indent=2)
-            file.write("\n")
-    if failures:
-        sys.exit("compiling has become slower; if that is wanted, record it anew (bench-compile-record)\n" +
-                 "\n".join(failures))
+            recorded = json.load(file)["adds_mb"]
+        failures = [f"{name}: {result['adds_mb'][name]} MB, recorded {mb}, allowed {1.25 * mb:.1f}"
+                    for name, mb in recorded.items() if result["adds_mb"][name] > 1.25 * mb]
+        if failures:
+            sys.exit("compiling has become slower; if that is wanted, record it anew (bench-compile-record)\n" +
+                     "\n".join(failures))
 
 
 if __name__ == "__main__":
